@@ -1,0 +1,41 @@
+# Two commands are enough for a newcomer: `make demo` and `make test`. Both set up .venv/ when it is missing or out of date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check format lock help
+help:
+	@echo "make demo    install, then run examples/fcc_alloys.toml to convergence"
+	@echo "make test    install, then run the tests"
+	@echo "make check   format, lint, types and import rules"
+	@echo "make format  put the code into the project's format"
+	@echo "make lock    renew requirements.lock from pyproject.toml"
+
+demo: $(STAMP)
+	$(BIN)/motherlode run examples/fcc_alloys.toml
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Motherlode needs Python 3.11 to 3.13; %s is %d.%d. Try: make PYTHON=python3.12 ..." % ((sys.executable,) + v))'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+# Plain pins with markers, for every Python and platform we support; no index address is written.
+lock:
+	uv pip compile --universal --python-version 3.11 --all-extras --group dev pyproject.toml \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock

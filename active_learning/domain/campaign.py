@@ -1,0 +1,126 @@
+"""A campaign at one moment, frozen: all that a decision may depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from active_learning.domain.request import Request
+from active_learning.domain.target import Target
+
+__all__ = ["CampaignSnapshot", "Event", "Phase", "Progress", "RoundRecord", "Settings", "Verdict"]
+
+
+class Phase(StrEnum):
+    """ACTIVE works; PAUSED only collects; STOPPED has its answer; FAILED cannot go on."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A reason to stop: the rule's `kind`, one sentence, and the numbers behind it (a JSON object)."""
+
+    kind: str
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the campaign's history, written in the transaction that made it true."""
+
+    number: int
+    time: datetime
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One round: trained once, chose a batch. Round 0 is the first design and has no model.
+
+    `metrics` are cross-validated on the labels the round trained on; `max_std` is the largest predicted std over
+    the candidates that could be chosen, in the target's unit; `predictions` and `importances` name stored arrays.
+    """
+
+    number: int
+    opened_at: datetime
+    n_labels: int
+    n_picks: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    max_std: float | None = None
+    predictions: str | None = None
+    importances: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a stopping rule may look at. All counts are of candidates.
+
+    Parameters
+    ----------
+    n_available : neither labelled, nor requested, nor given up
+    n_pending : with an open request
+    best_by_round : the best label's value after each settled round, in the target's unit
+        A round is settled when it and all rounds before it have no open request. Empty if the goal has no best.
+    merit_by_round : the same as merit: higher is better
+    max_std : the largest predicted std over the available candidates, from a model trained on the labels of round
+        `max_std_round` and before; None before the first model
+    """
+
+    target: Target
+    n_candidates: int
+    n_labels: int
+    n_pending: int
+    n_available: int
+    n_rounds: int
+    best_by_round: tuple[float, ...] = ()
+    merit_by_round: tuple[float, ...] = ()
+    max_std: float | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The engine's own tables of the campaign file: [rounds] and [requests]."""
+
+    initial: int
+    batch_size: int
+    max_in_flight: int
+    retries: int
+    lost_retries: int
+    poll_s: float
+
+
+@dataclass(frozen=True)
+class CampaignSnapshot:
+    """Everything `next_action` looks at.
+
+    Parameters
+    ----------
+    requests : every request, in the order they were planned
+    verdict : what the stopping rules say of `progress`; None to go on
+    budget : how many more candidates may be requested before a rule's budget is used up; None without a budget
+    polled_at : when the submitter was last asked; None if nothing was ever submitted
+    needs_references : the labeler measures against elements that are not planned yet
+    """
+
+    version: int
+    phase: Phase
+    now: datetime
+    settings: Settings
+    has_pool: bool
+    has_features: bool
+    needs_references: bool
+    n_rounds: int
+    requests: tuple[Request, ...]
+    progress: Progress | None
+    verdict: Verdict | None
+    budget: int | None
+    polled_at: datetime | None

@@ -1,0 +1,52 @@
+"""The base of every plug-in's options: what may stand in its table of the campaign file."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
+
+__all__ = ["Duration", "FilePath", "Options", "parse_duration"]
+
+
+class Options(BaseModel):
+    """Frozen; an unknown key is an error. Subclass it and declare the keys as fields with a description each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _beside_the_campaign_file(value: Any, info: ValidationInfo) -> Any:
+    """Paths in a campaign file are relative to the file, not to where the command was typed."""
+    base = (info.context or {}).get("base")
+    return Path(base, value) if base is not None and isinstance(value, str | Path) else value
+
+
+FilePath = Annotated[Path, BeforeValidator(_beside_the_campaign_file)]
+"""A path in a campaign file, relative to the file."""
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(s|secs?|m|mins?|h|d|days?)\s*", re.IGNORECASE)
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds, from a number of seconds or a text such as "10 min", "1.5 h", "2 days".
+
+    >>> parse_duration("10 min")
+    600.0
+    """
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        unit = _UNITS.get(match[2][0].lower()) if match else None
+        if not match or unit is None:
+            raise ValueError(f"{value!r} is not a duration; write it as '30 s', '10 min', '2 h' or '1 day'")
+        value = float(match[1]) * unit
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{value!r} is not a duration; write it as '30 s', '10 min', '2 h' or '1 day'")
+    return float(value)
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(float)]
+"""Seconds; in the file also '30 s', '10 min', '2 h', '1 day'."""

@@ -1,0 +1,121 @@
+"""A request: the promise to label one candidate, its states and its legal moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from active_learning.domain.label import Failure
+from active_learning.errors import ContractError, IllegalMove
+
+__all__ = ["MOVES", "OPEN_STATES", "Purpose", "Request", "RequestState", "request_id"]
+
+
+class RequestState(StrEnum):
+    """Where a request stands. SUBMITTING is the promise before the effect: after a crash it means "in doubt"."""
+
+    PLANNED = "PLANNED"
+    SUBMITTING = "SUBMITTING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    LOST = "LOST"
+
+
+_S = RequestState
+MOVES: Mapping[RequestState, frozenset[RequestState]] = {
+    _S.PLANNED: frozenset({_S.SUBMITTING, _S.CANCELLED}),
+    _S.SUBMITTING: frozenset({_S.RUNNING, _S.PLANNED, _S.FAILED}),
+    _S.RUNNING: frozenset({_S.SUCCEEDED, _S.FAILED, _S.CANCELLED, _S.LOST}),
+    _S.SUCCEEDED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.CANCELLED: frozenset(),
+    _S.LOST: frozenset(),
+}
+OPEN_STATES = frozenset({_S.PLANNED, _S.SUBMITTING, _S.RUNNING})
+
+
+class Purpose(StrEnum):
+    """Why a request exists: a candidate to learn from, or an element whose energy others are measured against."""
+
+    CANDIDATE = "candidate"
+    REFERENCE = "reference"
+
+
+def request_id(candidate_id: str, attempt: int) -> str:
+    """The id of a request, which is also the name of its job directory."""
+    return f"{candidate_id}-{attempt}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A promise to label one candidate.
+
+    `attempt` counts from 1. `score`, `mean` and `std` are what the model believed when the candidate was chosen,
+    in the target's unit; None in the first design. `reason` is one phrase: why this candidate.
+    """
+
+    candidate_id: str
+    formula: str
+    attempt: int
+    round: int
+    state: RequestState
+    job_name: str
+    purpose: Purpose = Purpose.CANDIDATE
+    handle: str | None = None
+    failure: Failure | None = None
+    reason: str = ""
+    score: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    planned_at: datetime | None = None
+    submitted_at: datetime | None = None
+    settled_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.attempt < 1:
+            raise ContractError(f"attempts count from 1, got {self.attempt}")
+        if self.state in (_S.RUNNING, _S.SUCCEEDED) and not self.handle:
+            raise ContractError(f"request {self.id} is {self.state} without a handle")
+        if self.state is _S.FAILED and self.failure is None:
+            raise ContractError(f"request {self.id} FAILED without saying why")
+
+    @property
+    def id(self) -> str:
+        """`<candidate>-<attempt>`; also the name of the job directory."""
+        return request_id(self.candidate_id, self.attempt)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a label may still come of it."""
+        return self.state in OPEN_STATES
+
+    def to(
+        self,
+        state: RequestState,
+        *,
+        at: datetime,
+        handle: str | None = None,
+        failure: Failure | None = None,
+    ) -> Request:
+        """The same request after one legal move.
+
+        Raises
+        ------
+        IllegalMove
+            If `MOVES` does not allow it.
+        """
+        if state not in MOVES[self.state]:
+            allowed = ", ".join(sorted(MOVES[self.state])) or "none: it is final"
+            raise IllegalMove(f"request {self.id} cannot go from {self.state} to {state}; allowed: {allowed}")
+        return replace(
+            self,
+            state=state,
+            handle=None if state is _S.PLANNED else (handle or self.handle),
+            failure=failure,
+            submitted_at=at if state is _S.SUBMITTING else self.submitted_at,
+            settled_at=at if not MOVES[state] else None,
+        )

@@ -1,0 +1,124 @@
+"""One directory a job: what stands in it, written so that a crash leaves either nothing or the whole.
+
+``job.json`` (inputs, their hash, versions), ``run.sh`` (runs the job by hand, or under a scheduler), ``started``
+(made once: a job directory runs at most once), ``stdout``, ``stderr``, ``result.json``, ``exit_code``. The last two
+are written under a temporary name, synced and renamed; `exit_code` comes last, so where it stands all else stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from active_learning.domain.candidate import content_hash
+from active_learning.domain.job import Job, JobSpec
+
+__all__ = ["JobDirectory", "JobOutcome"]
+
+_FILES_MODE = 0o600
+_DIRECTORY_MODE = 0o700
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a job ended: its exit code, and its result if it wrote one."""
+
+    exit_code: int
+    result: Mapping[str, Any] | None
+    stderr_tail: str
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True)
+class JobDirectory:
+    """The directory of one job."""
+
+    path: Path
+
+    def prepare(self, spec: JobSpec, name: str, timeout_s: float) -> Job:
+        """Write what the job needs and return it, ready to submit. Doing it again writes the same."""
+        self.path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        body = {"name": name, "entry": spec.entry, "inputs": dict(spec.inputs)}
+        versions = {"motherlode": version("motherlode"), "python": sys.version.split()[0]}
+        self.write("job.json", json.dumps(body | {"hash": content_hash(body), "versions": versions}, indent=1))
+        for file, text in spec.files.items():
+            self.write(file, text)
+        command = (sys.executable, "-m", "active_learning.jobs", str(self.path.resolve()))
+        self.write("run.sh", f"#!/bin/sh\nexec {shlex.join(command)}\n")
+        return Job(name, self.path.resolve(), command, timeout_s)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
+        if Path(name).name != name:
+            raise ValueError(f"a job's files lie in its directory itself, got {name!r}")
+        temporary = self.path / f".{name}.{os.getpid()}"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILES_MODE)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path / name)
+        _sync_directory(self.path)
+
+    def read_job(self) -> dict[str, Any]:
+        """What `prepare` wrote."""
+        loaded: dict[str, Any] = json.loads((self.path / "job.json").read_text(encoding="utf-8"))
+        return loaded
+
+    def start(self) -> bool:
+        """Claim the one run of this directory. False if it was claimed before: then do not run."""
+        try:
+            handle = os.open(self.path / "started", os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILES_MODE)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(f"{os.getpid()}\n")
+        return True
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the job ever began to run."""
+        return (self.path / "started").exists()
+
+    def finish(self, exit_code: int, result: Mapping[str, Any] | None = None) -> None:
+        """Note how the job ended. The last thing a job does."""
+        if result is not None:
+            self.write("result.json", json.dumps(result, indent=1))
+        self.write("exit_code", f"{exit_code}\n")
+
+    def outcome(self) -> JobOutcome | None:
+        """How the job ended; None while it runs, and for ever if it was killed."""
+        try:
+            exit_code = int((self.path / "exit_code").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        result = None
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            loaded = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
+            result = loaded if isinstance(loaded, dict) else None
+        return JobOutcome(exit_code, result, self.tail("stderr"))
+
+    def tail(self, name: str, n_bytes: int = 2000) -> str:
+        """The end of one of the job's files; empty if there is none."""
+        try:
+            with (self.path / name).open("rb") as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - n_bytes))
+                return file.read().decode(errors="replace").strip()
+        except FileNotFoundError:
+            return ""

@@ -1,0 +1,63 @@
+"""Run one job, in this process. What a scheduler's script calls, as ``python -m active_learning.jobs DIR``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from active_learning.jobs.directory import JobDirectory
+
+__all__ = ["ALREADY_STARTED", "execute"]
+
+ALREADY_STARTED = 75
+"""Exit status of a run that was refused because the directory ran before (EX_TEMPFAIL)."""
+
+
+def _entry(name: str) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    module, _, function = name.partition(":")
+    found: Callable[[Mapping[str, Any]], Mapping[str, Any]] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def execute(path: Path) -> int:
+    """Run the job in directory `path` and note its outcome there; return its exit code.
+
+    A directory runs once: a second call returns `ALREADY_STARTED` and touches nothing. The job's function works in
+    the directory; stdout and stderr go to the files of these names.
+    """
+    directory = JobDirectory(path)
+    if not directory.start():
+        return ALREADY_STARTED
+    job = directory.read_job()
+    with (
+        (path / "stdout").open("w", encoding="utf-8") as out,
+        (path / "stderr").open("w", encoding="utf-8") as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        contextlib.chdir(path),
+    ):
+        try:
+            result = dict(_entry(job["entry"])(job["inputs"]))
+            json.dumps(result)
+        except Exception:  # noqa: BLE001 - whatever a calculator raises ends this job, and is written down
+            traceback.print_exc()
+            result, code = None, 1
+        else:
+            code = 0
+    directory.finish(code, result)
+    return code
+
+
+def main() -> int:
+    """The command: one argument, the job directory."""
+    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "job.json").is_file():
+        print("usage: python -m active_learning.jobs JOB_DIRECTORY (it holds a job.json)", file=sys.stderr)
+        return os.EX_USAGE
+    return execute(Path(sys.argv[1]))
