@@ -46,8 +46,16 @@ class Event:
 class RoundRecord:
     """One round: trained once, chose a batch. Round 0 is the first design and has no model.
 
-    `metrics` are cross-validated on the labels the round trained on; `max_std` is the largest predicted std over
-    the candidates that could be chosen, in the target's unit; `predictions` and `importances` name stored arrays.
+    The last round of a campaign that stopped chose nothing (`n_picks` = 0): it trained on all labels.
+
+    Parameters
+    ----------
+    n_labels : labels it trained on
+    metrics : cross-validated on those labels: mae, rmse (target's unit), r2, mean_z2, ...
+    out_of_fold : candidate id -> (mean, std) predicted by a model that was not trained on that candidate
+    max_std : the largest predicted std over the candidates that could be chosen, in the target's unit
+    predictions : name of the stored array (n_candidates, 2), mean and std for every row of the features; None in round 0
+    importances : feature name -> importance; empty if the surrogate knows none
     """
 
     number: int
@@ -55,6 +63,7 @@ class RoundRecord:
     n_labels: int
     n_picks: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    out_of_fold: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     max_std: float | None = None
     predictions: str | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
@@ -71,8 +80,7 @@ class Progress:
     best_by_round : the best label's value after each settled round, in the target's unit
         A round is settled when it and all rounds before it have no open request. Empty if the goal has no best.
     merit_by_round : the same as merit: higher is better
-    max_std : the largest predicted std over the available candidates, from a model trained on the labels of round
-        `max_std_round` and before; None before the first model
+    max_std : the largest predicted std over the available candidates, by the newest model; None before the first
     """
 
     target: Target
