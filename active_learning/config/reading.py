@@ -1,0 +1,145 @@
+"""From a file to a `CampaignSpec`, with every fault and the line it stands on."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from active_learning.config.spec import CampaignSpec
+from active_learning.errors import Fault, SpecError, UserError
+
+__all__ = ["CampaignFile", "faults_of", "line_of", "read_campaign_file", "read_header"]
+
+_HEADER = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.\-\s\"']+?)\s*\]\]?\s*(#.*)?$")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_\-\"'.]+)\s*=")
+
+
+@dataclass(frozen=True)
+class CampaignFile:
+    """A campaign file as read: its place, its text and its tables. `spec` is None if it has `faults`."""
+
+    path: Path
+    text: str
+    tables: Mapping[str, Any]
+    spec: CampaignSpec | None
+    faults: tuple[Fault, ...]
+
+    def workdir(self) -> Path:
+        """Absolute; beside the file unless the file says otherwise."""
+        name = self.tables.get("workdir") or f"{self.tables.get('name')}.campaign"
+        return (self.path.parent / str(name)).resolve()
+
+
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
+    """The line, from 1, on which a key or (failing that) its nearest enclosing table stands; None for the file."""
+    wanted = [str(part) for part in path]
+    places: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    counts: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = tuple(part.strip().strip("\"'") for part in header[2].split("."))
+            if header[1] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, str(counts[table]))
+            places.setdefault(table, number)
+        elif key := _KEY.match(line):
+            places.setdefault((*table, *(part.strip("\"'") for part in key[1].split("."))), number)
+    for length in range(len(wanted), 0, -1):
+        if (found := places.get(tuple(wanted[:length]))) is not None:
+            return found
+    return None
+
+
+def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
+    kind, key = error["type"], str(error["loc"][-1]) if error["loc"] else ""
+    if kind == "extra_forbidden":
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(known))}."
+        return f"unknown key.{hint}"
+    if kind == "missing":
+        return "missing."
+    message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    given = error.get("input")
+    shown = f", got {given!r}" if isinstance(given, str | int | float | bool | list) and kind != "value_error" else ""
+    return f"{message}{shown}."
+
+
+def _known_keys(model: type[BaseModel], place: Sequence[Any]) -> list[str]:
+    """The keys allowed where a fault stands, as far as the models say."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return list(model.model_fields)
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], text: str, prefix: tuple[str, ...] = ()) -> list[Fault]:
+    """The faults in a validation error, each with its key path and line; `prefix` is where the table stands."""
+    faults = []
+    for detail in error.errors(include_url=False):
+        place = (*prefix, *(str(part) for part in detail["loc"]))
+        message = _message(detail, _known_keys(model, detail["loc"][:-1]))
+        faults.append(Fault(".".join(place), message, line_of(text, place)))
+    return faults
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], n=1)
+        hint = f" Did you mean {near[0]}?" if near else " 'motherlode init DIR' writes one to start from."
+        raise UserError(f"No campaign file at {path}.{hint}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder; name the campaign file in it.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+
+
+def _tables(path: Path) -> tuple[str, dict[str, Any]]:
+    text = _read_text(path)
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(str(path), (Fault("", f"not valid TOML: {error}."),)) from error
+
+
+def read_campaign_file(path: Path) -> CampaignFile:
+    """Read a campaign file; faults in it are returned, not raised, so that those of plug-ins can be added.
+
+    Raises
+    ------
+    UserError
+        If there is no such file or it is not TOML.
+    """
+    text, tables = _tables(path)
+    try:
+        spec, faults = CampaignSpec.model_validate(tables), []
+    except ValidationError as error:
+        spec, faults = None, faults_of(error, CampaignSpec, text)
+    return CampaignFile(path.resolve(), text, tables, spec, tuple(faults))
+
+
+def read_header(path: Path) -> tuple[str, Path, str]:
+    """Name, workdir and store of a campaign file, without judging the rest of it.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, it is not TOML, or it has no name.
+    """
+    text, tables = _tables(path)
+    name = tables.get("name")
+    if not isinstance(name, str) or not name:
+        raise SpecError(str(path), (Fault("name", "missing.", line_of(text, ("name",))),))
+    return name, CampaignFile(path.resolve(), text, tables, None, ()).workdir(), str(tables.get("store", "sqlite"))

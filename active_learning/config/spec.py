@@ -1,0 +1,115 @@
+"""The shape of a campaign file. Plug-in tables hold a `kind` and options that only the plug-in itself can check."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from active_learning.domain.options import Duration, Options
+from active_learning.domain.target import Goal, Target
+
+__all__ = ["FIXED", "CampaignSpec", "PluginTable", "Requests", "Rounds", "Stopping", "TargetTable"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+FIXED = ("name", "seed", "store", "target", "pool", "features", "labeler")
+"""Keys that may not change in a campaign's life: what the stored labels and choices mean."""
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class PluginTable(BaseModel):
+    """`kind`, and the plug-in's own keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str = Field(description="name of an installed plug-in, or module:Class")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The table without `kind`."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class TargetTable(Options):
+    """[target]: the property sought."""
+
+    property: str = Field(description="a property that the labeler gives", min_length=1)
+    goal: Goal = Field(description="minimize, maximize, within (with low and high), learn or classify")
+    unit: str | None = Field(None, description="checked against the labeler's unit; the labeler's if not given")
+    low: float | None = Field(None, description="lower bound of the goal 'within', in the property's unit")
+    high: float | None = Field(None, description="upper bound of the goal 'within', in the property's unit")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.goal is Goal.WITHIN and (self.low is None or self.high is None or self.low >= self.high):
+            raise ValueError("goal 'within' needs low < high")
+        if self.goal is not Goal.WITHIN and (self.low is not None or self.high is not None):
+            raise ValueError(f"low and high go with goal 'within', not with '{self.goal}'")
+        return self
+
+    def target(self, unit: str) -> Target:
+        """The target, in the labeler's unit."""
+        return Target(self.property, self.goal, unit, self.low, self.high)
+
+
+class Rounds(Options):
+    """[rounds]: how much at a time."""
+
+    initial: Count = Field(20, description="candidates of the first design, k-means representatives of the pool")
+    batch_size: Count = Field(8, description="candidates a round")
+    max_in_flight: Count = Field(
+        8, description="a new round opens when in_flight + batch_size <= max_in_flight; batch_size = synchronous"
+    )
+
+    @model_validator(mode="after")
+    def _room_for_a_batch(self) -> Self:
+        if self.max_in_flight < self.batch_size:
+            raise ValueError(
+                f"max_in_flight = {self.max_in_flight} is less than batch_size = {self.batch_size}:"
+                " no round could ever open"
+            )
+        return self
+
+
+class Requests(Options):
+    """[requests]: time limit and retries of a label."""
+
+    timeout: Duration = Field(3600.0, description="time limit of one job")
+    retries: Annotated[int, Field(ge=0)] = Field(1, description="further attempts after a failure")
+    lost_retries: Annotated[int, Field(ge=0)] = Field(
+        20, description="further attempts after a job died with the process or machine it ran on"
+    )
+    poll: Duration = Field(0.5, description="how often the submitter is asked")
+
+
+class Stopping(Options):
+    """[[stopping.any]] and [[stopping.all]]: rules of which one, or all, must say stop."""
+
+    any: tuple[PluginTable, ...] = Field((), description="one of these is enough")
+    all: tuple[PluginTable, ...] = Field((), description="all of these together")
+
+
+class CampaignSpec(Options):
+    """A campaign file."""
+
+    name: Name = Field(description="letters, digits, dot, dash and underscore; it enters the names of jobs")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="same seed and same labels give the same choices")
+    workdir: str | None = Field(None, description="beside the campaign file; <name>.campaign if not given")
+    store: str = Field("sqlite", description="sqlite, or a SQLAlchemy address of PostgreSQL without its password")
+    target: TargetTable
+    pool: PluginTable
+    features: PluginTable
+    surrogate: PluginTable = PluginTable(kind="random_forest")
+    acquisition: PluginTable = PluginTable(kind="upper_confidence_bound")
+    selection: PluginTable = PluginTable(kind="diverse")
+    rounds: Rounds = Rounds()
+    labeler: PluginTable
+    submitter: PluginTable = PluginTable(kind="processes")
+    requests: Requests = Requests()
+    stopping: Stopping = Stopping()
+
+    def changed(self, other: CampaignSpec) -> dict[str, bool]:
+        """Top-level keys in which two specs differ -> whether that key is fixed for the campaign's life."""
+        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        return {key: key in FIXED for key in mine if key != "workdir" and mine[key] != theirs[key]}

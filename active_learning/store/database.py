@@ -1,0 +1,113 @@
+"""Connections: SQLite in WAL mode or PostgreSQL, transactions that lock at their start, and migrations."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from active_learning.errors import StoreError
+from active_learning.store.schema import HEAD
+
+__all__ = ["connect", "reading", "upgrade", "writing"]
+
+_BUSY_MS = 30_000
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Durable to the last commit (a lost label is core-hours), patient with other writers, strict about keys."""
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    connection.isolation_level = None  # SQLAlchemy's BEGIN, below, is the only one
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        is_write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+def connect(url: str) -> sa.Engine:
+    """An engine for a SQLAlchemy URL; SQLite connections are opened as needed and closed after use."""
+    try:
+        if url.startswith("sqlite"):
+            engine = sa.create_engine(url, poolclass=sa.NullPool, json_serializer=_json)
+        else:
+            engine = sa.create_engine(url, pool_pre_ping=True, json_serializer=_json)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
+        raise StoreError(f"The store '{url}' cannot be opened: {error}.") from error
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, allow_nan=False, sort_keys=True)
+
+
+@contextmanager
+def _translated(engine: sa.Engine) -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        place = engine.url.render_as_string(hide_password=True)
+        raise StoreError(f"The campaign's store {place} failed: {error.orig}. {_remedy(str(error.orig))}") from error
+
+
+def _remedy(message: str) -> str:
+    if "full" in message:
+        return "Free some disk space and run the same command again: nothing is lost."
+    if "readonly" in message or "unable to open" in message:
+        return "Check that the folder is there and may be written by you, and run the same command again."
+    return "Nothing of this step was written; run the same command again when the cause is gone."
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One consistent look."""
+    with _translated(engine), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One transaction that holds the write lock from its start, so what it reads stays true until it commits."""
+    with _translated(engine), engine.connect() as connection, connection.execution_options(write=True).begin():
+        yield connection
+
+
+def _revision(engine: sa.Engine) -> str | None:
+    with reading(engine) as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        return found
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the database to the newest schema; does nothing, and imports nothing, if it is there."""
+    revision = _revision(engine)
+    if revision == HEAD:
+        return
+    if revision is not None and revision > HEAD:
+        raise StoreError(
+            f"This campaign was written by a newer Motherlode (schema {revision}; this one knows {HEAD})."
+            " Upgrade with: pip install --upgrade motherlode"
+        )
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

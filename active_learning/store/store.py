@@ -1,0 +1,231 @@
+"""`CampaignStore`: one campaign's memory.
+
+Guarantees
+----------
+- What `write` committed is on disk; what it did not commit never was.
+- Every write raises the campaign's version by one and appends at least one event in the same transaction.
+- A write that names the version it was decided on is refused (`StaleVersion`) if the campaign moved since.
+- A write under a lease is refused (`LeaseLost`) once another process took the lease.
+- Any number of processes may read while one writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from active_learning.domain.campaign import Event, Phase, RoundRecord, Verdict
+from active_learning.domain.label import Label
+from active_learning.domain.request import Request
+from active_learning.errors import LeaseHeld, LeaseLost, StaleVersion, StoreError
+from active_learning.store import schema as t
+from active_learning.store.database import connect, reading, upgrade, writing
+from active_learning.store.lease import Holder, Lease
+from active_learning.store.rows import event_of, label_of, request_of, round_of, verdict_of
+from active_learning.store.writer import Writer
+
+__all__ = ["CampaignStore", "Facts"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A campaign as one consistent look at its tables found it."""
+
+    name: str
+    version: int
+    phase: Phase
+    created_at: datetime
+    polled_at: datetime | None
+    spec: Mapping[str, Any]
+    pool: Mapping[str, Any] | None
+    features: Mapping[str, Any] | None
+    verdict: Verdict | None
+    versions: Mapping[str, str]
+    requests: tuple[Request, ...]
+    labels: tuple[Label, ...]
+    rounds: tuple[RoundRecord, ...]
+
+
+class CampaignStore:
+    """The memory of the campaign `name` in the database at `url`."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url = url
+        self.name = name
+        self._engine = connect(url)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    def create(self, spec: Mapping[str, Any], now: datetime) -> bool:
+        """Make the tables if they are missing, and the campaign if it is new. False if it was there."""
+        upgrade(self._engine)
+        with writing(self._engine) as connection:
+            mine = t.campaigns.c.name == self.name
+            if connection.execute(sa.select(t.campaigns.c.name).where(mine)).one_or_none() is not None:
+                return False
+            row = {"name": self.name, "version": 1, "phase": Phase.ACTIVE.value, "created_at": now}
+            connection.execute(sa.insert(t.campaigns).values(row | {"spec": dict(spec), "versions": {}}))
+            Writer(connection, self.name, now).event("created", spec=dict(spec))
+        return True
+
+    def read(self) -> Facts:
+        """Everything, in one consistent look.
+
+        Raises
+        ------
+        StoreError
+            If the database does not answer or knows no such campaign.
+        """
+        with reading(self._engine) as connection:
+            row = self._campaign_row(connection)
+
+            def rows(table: sa.Table, order: str) -> Any:
+                query = sa.select(table).where(table.c.campaign == self.name).order_by(table.c[order])
+                return connection.execute(query)
+
+            return Facts(
+                name=row.name,
+                version=row.version,
+                phase=Phase(row.phase),
+                created_at=row.created_at,
+                polled_at=row.polled_at,
+                spec=row.spec,
+                pool=row.pool,
+                features=row.features,
+                verdict=verdict_of(row.verdict),
+                versions=row.versions,
+                requests=tuple(request_of(r) for r in rows(t.requests, "ordinal")),
+                labels=tuple(label_of(r) for r in rows(t.labels, "ordinal")),
+                rounds=tuple(round_of(r) for r in rows(t.rounds, "number")),
+            )
+
+    def _campaign_row(self, connection: sa.Connection) -> Any:
+        try:
+            row = connection.execute(sa.select(t.campaigns).where(t.campaigns.c.name == self.name)).one_or_none()
+        except sa.exc.OperationalError as error:
+            if "no such table" in str(error):
+                row = None
+            else:
+                raise
+        if row is None:
+            place = self._engine.url.render_as_string(hide_password=True)
+            raise StoreError(f"There is no campaign '{self.name}' in {place}; 'motherlode run FILE' starts it.")
+        return row
+
+    def events(self, after: int = 0) -> tuple[Event, ...]:
+        """The history, from the line after `after`."""
+        query = (
+            sa.select(t.events)
+            .where((t.events.c.campaign == self.name) & (t.events.c.number > after))
+            .order_by(t.events.c.number)
+        )
+        with reading(self._engine) as connection:
+            return tuple(event_of(row) for row in connection.execute(query))
+
+    @contextmanager
+    def write(self, now: datetime, *, lease: Lease | None = None, expect: int | None = None) -> Iterator[Writer]:
+        """One transaction: committed when the block ends, undone if it raises.
+
+        Parameters
+        ----------
+        lease : the right under which this is written; None for a person's word (tell, pause)
+        expect : the version that the decision was made on; None if each change guards itself
+
+        Raises
+        ------
+        StaleVersion, LeaseLost
+            See the guarantees above; nothing is written.
+        """
+        with writing(self._engine) as connection:
+            version = self._campaign_row(connection).version
+            if expect is not None and version != expect:
+                raise StaleVersion(f"campaign '{self.name}' is at version {version}, not {expect}")
+            if lease is not None:
+                self._check(connection, lease)
+            yield Writer(connection, self.name, now)
+            swap = sa.update(t.campaigns).where((t.campaigns.c.name == self.name) & (t.campaigns.c.version == version))
+            if connection.execute(swap.values(version=version + 1)).rowcount != 1:
+                raise StaleVersion(f"campaign '{self.name}' moved on from version {version}")
+
+    def _lease_row(self, connection: sa.Connection) -> Any:
+        query = sa.select(t.leases).where(t.leases.c.campaign == self.name)
+        if connection.dialect.name != "sqlite":
+            query = query.with_for_update()
+        return connection.execute(query).one_or_none()
+
+    def _check(self, connection: sa.Connection, lease: Lease) -> None:
+        row = self._lease_row(connection)
+        if row is None or row.token != lease.token:
+            raise LeaseLost(
+                f"{lease.holder} lost its lease on campaign '{self.name}': another process works on it now."
+                " Nothing was written."
+            )
+
+    def acquire(self, holder: Holder, now: datetime, ttl_s: float) -> Lease:
+        """Take the right to work on the campaign.
+
+        Raises
+        ------
+        LeaseHeld
+            If another living process has it; the message names it.
+        """
+        with writing(self._engine) as connection:
+            self._campaign_row(connection)
+            row = self._lease_row(connection)
+            if row is not None and row.holder is not None and row.expires_at > now:
+                current = Holder(**row.holder)
+                if not current.is_dead():
+                    raise LeaseHeld(
+                        f"Campaign '{self.name}' is being worked on by {current}"
+                        f" (its lease runs until {row.expires_at:%H:%M:%S} UTC and is renewed while it lives)."
+                        " Wait for it, or stop it; 'motherlode status FILE' shows what it does."
+                    )
+            lease = Lease(holder, (row.token if row else 0) + 1, now + timedelta(seconds=ttl_s))
+            values = {"token": lease.token, "holder": holder.to_json(), "expires_at": lease.expires_at}
+            if row is None:
+                connection.execute(sa.insert(t.leases).values(values | {"campaign": self.name}))
+            else:
+                connection.execute(sa.update(t.leases).where(t.leases.c.campaign == self.name).values(values))
+            return lease
+
+    def renew(self, lease: Lease, now: datetime, ttl_s: float) -> None:
+        """Keep a lease for longer.
+
+        Raises
+        ------
+        LeaseLost
+            If another process took it.
+        """
+        self._change_lease(lease, expires_at=now + timedelta(seconds=ttl_s))
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back. Its token stays used.
+
+        Raises
+        ------
+        LeaseLost
+            If another process took it.
+        """
+        self._change_lease(lease, holder=None)
+
+    def _change_lease(self, lease: Lease, **values: Any) -> None:
+        mine = (t.leases.c.campaign == self.name) & (t.leases.c.token == lease.token)
+        with writing(self._engine) as connection:
+            self._check(connection, lease)
+            connection.execute(sa.update(t.leases).where(mine).values(**values))
+
+    def holder(self, now: datetime) -> Holder | None:
+        """The living process that works on the campaign now, if any."""
+        with reading(self._engine) as connection:
+            row = connection.execute(sa.select(t.leases).where(t.leases.c.campaign == self.name)).one_or_none()
+        if row is None or row.holder is None or row.expires_at <= now:
+            return None
+        found = Holder(**row.holder)
+        return None if found.is_dead() else found

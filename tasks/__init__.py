@@ -1,0 +1,1 @@
+"""Prefect tasks, one per action of a campaign."""
