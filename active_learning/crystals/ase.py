@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ase import Atoms
 
+from active_learning.crystals.geometry import volume_of
 from active_learning.domain.candidate import Crystal
 from active_learning.errors import ContractError
 
@@ -22,6 +23,7 @@ def from_atoms(atoms: Atoms) -> Crystal:
     ------
     ContractError
         If they have no lattice, are not periodic in three directions, or hold an atom that is no chemical element.
+        Also if the cell has no volume or a number is not finite.
     """
     if atoms.cell.rank < 3:
         raise ContractError("no lattice in three dimensions")
@@ -29,4 +31,6 @@ def from_atoms(atoms: Atoms) -> Crystal:
         raise ContractError("not periodic in all three directions")
     a, b, c = (tuple(row) for row in atoms.cell.array.tolist())
     sites = tuple(tuple(row) for row in atoms.get_scaled_positions(wrap=False).tolist())
-    return Crystal((a, b, c), tuple(atoms.get_chemical_symbols()), sites)
+    crystal = Crystal((a, b, c), tuple(atoms.get_chemical_symbols()), sites)
+    volume_of(crystal)
+    return crystal

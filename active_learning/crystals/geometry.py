@@ -93,7 +93,7 @@ def _distances_from(site: int, sites: Floats, basis: Floats, translations: Float
     """(n_sites, n_translations) distances; infinite to the site itself."""
     apart = sites - sites[site]
     near = (apart - np.rint(apart)) @ basis
-    distances = np.linalg.norm(near[:, None, :] + translations[None, :, :], axis=-1)
+    distances: Floats = np.linalg.norm(near[:, None, :] + translations[None, :, :], axis=-1)
     distances[site, np.all(translations == 0.0, axis=1)] = np.inf
     return distances
 
@@ -120,8 +120,11 @@ def closest_contact(crystal: Crystal, radii: Mapping[str, float]) -> Contact:
     Raises
     ------
     ContractError
-        As `volume_of`.
+        As `volume_of`; or if an element has no radius.
     """
+    unknown = sorted(symbol for symbol in crystal.amounts if symbol not in radii)
+    if unknown:
+        raise ContractError(f"no radius is known for {', '.join(unknown)}")
     basis, sites = _basis_and_sites(crystal)
     sizes = np.array([radii[symbol] for symbol in crystal.species])
     # Every atom meets its own image one lattice vector away, so the closest contact is no farther than this.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pymatgen.core import Element, Lattice, Species, Structure
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.periodic_table import DummySpecies, Element, Species
+from pymatgen.core.structure import Structure
 
+from active_learning.crystals.geometry import volume_of
 from active_learning.domain.candidate import Crystal
 from active_learning.domain.elements import SYMBOLS
 from active_learning.errors import ContractError
@@ -18,9 +21,9 @@ def to_structure(crystal: Crystal) -> Structure:
 
 def _symbol(specie: object) -> str:
     """Chemical symbol; oxidation states and isotopes (deuterium, tritium) are taken off."""
-    if not isinstance(specie, Element | Species):
+    if not isinstance(specie, Element | Species) or isinstance(specie, DummySpecies):
         raise ContractError(f"{specie} is not a chemical element")
-    return SYMBOLS[specie.Z - 1]
+    return SYMBOLS[int(specie.Z) - 1]
 
 
 def from_structure(structure: Structure) -> Crystal:
@@ -30,7 +33,7 @@ def from_structure(structure: Structure) -> Crystal:
     ------
     ContractError
         If it is disordered or has partly occupied sites, is not periodic in three directions, or holds a site that
-        is no chemical element.
+        is no chemical element. Also if the cell has no volume or a number is not finite.
     """
     mixed = next((site for site in structure if not site.is_ordered), None)
     if mixed is not None:
@@ -39,4 +42,6 @@ def from_structure(structure: Structure) -> Crystal:
         raise ContractError("not periodic in all three directions")
     a, b, c = (tuple(row) for row in structure.lattice.matrix.tolist())
     sites = tuple(tuple(row) for row in structure.frac_coords.tolist())
-    return Crystal((a, b, c), tuple(_symbol(site.specie) for site in structure), sites)
+    crystal = Crystal((a, b, c), tuple(_symbol(site.specie) for site in structure), sites)
+    volume_of(crystal)
+    return crystal

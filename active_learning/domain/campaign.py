@@ -115,7 +115,7 @@ class CampaignSnapshot:
     requests : every request, in the order they were planned
     verdict : what the stopping rules say of `progress`; None to go on
     budget : how many more candidates may be requested before a rule's budget is used up; None without a budget
-    polled_at : when the submitter was last asked; None if nothing was ever submitted
+    polled_at : when this process last asked the submitter; None if it has not
     needs_references : the labeler measures against elements that are not planned yet
     """
 

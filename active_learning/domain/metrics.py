@@ -165,7 +165,7 @@ def miscalibration_area(y: Floats, mean: Floats, std: Floats) -> float:
 
 
 def ence(y: Floats, mean: Floats, std: Floats, *, n_bins: int) -> float:
-    """Expected normalized calibration error: the mean over bins of ``|RMV - RMSE| / RMV`` (Levi et al., eq. 8).
+    """Expected normalized calibration error: the mean over bins of ``|RMV - RMSE| / RMV`` (Levi et al., 2022).
 
     Rows are sorted by std and cut into `n_bins` bins of (nearly) equal size; RMV is the root mean predicted variance
     of a bin, RMSE its root mean squared error. 0 is perfect. With m values a bin, right uncertainty gives about

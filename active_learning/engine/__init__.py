@@ -1,0 +1,1 @@
+"""The campaign engine: `next_action` decides, purely; one step per action does, thinly."""

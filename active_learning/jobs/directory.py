@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -50,17 +50,26 @@ class JobDirectory:
 
     path: Path
 
-    def prepare(self, spec: JobSpec, name: str, timeout_s: float) -> Job:
-        """Write what the job needs and return it, ready to submit. Doing it again writes the same."""
+    def prepare(self, spec: JobSpec, name: str, timeout_s: float, *, python_path: Sequence[str] = ()) -> Job:
+        """Write what the job needs and return it, ready to submit. Doing it again writes the same.
+
+        `python_path` are folders to import the job's code from, beside what is installed.
+        """
         self.path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         body = {"name": name, "entry": spec.entry, "inputs": dict(spec.inputs)}
         versions = {"motherlode": version("motherlode"), "python": sys.version.split()[0]}
-        self.write("job.json", json.dumps(body | {"hash": content_hash(body), "versions": versions}, indent=1))
+        about = {"hash": content_hash(body), "versions": versions, "python_path": list(python_path)}
+        self.write("job.json", json.dumps(body | about, indent=1))
         for file, text in spec.files.items():
             self.write(file, text)
-        command = (sys.executable, "-m", "active_learning.jobs", str(self.path.resolve()))
-        self.write("run.sh", f"#!/bin/sh\nexec {shlex.join(command)}\n")
-        return Job(name, self.path.resolve(), command, timeout_s)
+        job = self.job(name, timeout_s)
+        self.write("run.sh", f"#!/bin/sh\nexec {shlex.join(job.command)}\n")
+        return job
+
+    def job(self, name: str, timeout_s: float) -> Job:
+        """The job that `prepare` returned, without touching the directory."""
+        path = self.path.resolve()
+        return Job(name, path, (sys.executable, "-m", "active_learning.jobs", str(path)), timeout_s)
 
     def write(self, name: str, text: str) -> None:
         """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
@@ -108,7 +117,7 @@ class JobDirectory:
         except (FileNotFoundError, ValueError):
             return None
         result = None
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        with contextlib.suppress(FileNotFoundError, ValueError):
             loaded = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
             result = loaded if isinstance(loaded, dict) else None
         return JobOutcome(exit_code, result, self.tail("stderr"))

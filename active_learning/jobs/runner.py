@@ -36,9 +36,11 @@ def execute(path: Path) -> int:
     if not directory.start():
         return ALREADY_STARTED
     job = directory.read_job()
+    sys.path.extend(folder for folder in job.get("python_path", ()) if folder not in sys.path)
     with (
-        (path / "stdout").open("w", encoding="utf-8") as out,
-        (path / "stderr").open("w", encoding="utf-8") as err,
+        # Appending, since a submitter may have opened the same files for what programs write past Python.
+        (path / "stdout").open("a", encoding="utf-8") as out,
+        (path / "stderr").open("a", encoding="utf-8") as err,
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         contextlib.chdir(path),
@@ -46,7 +48,7 @@ def execute(path: Path) -> int:
         try:
             result = dict(_entry(job["entry"])(job["inputs"]))
             json.dumps(result)
-        except Exception:  # noqa: BLE001 - whatever a calculator raises ends this job, and is written down
+        except (Exception, SystemExit):  # noqa: BLE001 - whatever a calculator raises ends this job, and is written down
             traceback.print_exc()
             result, code = None, 1
         else:

@@ -58,7 +58,6 @@ campaigns = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("phase", sa.String(16), nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
-    sa.Column("polled_at", UtcTime),
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("pool", sa.JSON(none_as_null=True)),
     sa.Column("features", sa.JSON(none_as_null=True)),

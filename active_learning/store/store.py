@@ -40,7 +40,6 @@ class Facts:
     version: int
     phase: Phase
     created_at: datetime
-    polled_at: datetime | None
     spec: Mapping[str, Any]
     pool: Mapping[str, Any] | None
     features: Mapping[str, Any] | None
@@ -95,7 +94,6 @@ class CampaignStore:
                 version=row.version,
                 phase=Phase(row.phase),
                 created_at=row.created_at,
-                polled_at=row.polled_at,
                 spec=row.spec,
                 pool=row.pool,
                 features=row.features,
@@ -118,6 +116,28 @@ class CampaignStore:
             place = self._engine.url.render_as_string(hide_password=True)
             raise StoreError(f"There is no campaign '{self.name}' in {place}; 'motherlode run FILE' starts it.")
         return row
+
+    def request(self, request_id: str) -> Request:
+        """One request.
+
+        Raises
+        ------
+        StoreError
+            If there is none of this id.
+        """
+        query = sa.select(t.requests).where((t.requests.c.campaign == self.name) & (t.requests.c.id == request_id))
+        with reading(self._engine) as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise StoreError(f"campaign '{self.name}' has no request {request_id}")
+        return request_of(row)
+
+    def labels_of(self, request_id: str) -> tuple[Label, ...]:
+        """The labels that a request gave."""
+        mine = (t.labels.c.campaign == self.name) & (t.labels.c.request_id == request_id)
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(t.labels).where(mine).order_by(t.labels.c.ordinal))
+            return tuple(label_of(row) for row in rows)
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """The history, from the line after `after`."""

@@ -38,7 +38,7 @@ class Writer:
     def _set(self, **columns: Any) -> None:
         self._connection.execute(sa.update(t.campaigns).where(t.campaigns.c.name == self._campaign).values(**columns))
 
-    def event(self, kind: str, **data: Any) -> None:
+    def event(self, kind: str, /, **data: Any) -> None:
         """Add a line to the history."""
         number = self._next(t.events, "number")
         row = {"campaign": self._campaign, "number": number, "time": self.now, "kind": kind, "data": data}
@@ -68,10 +68,6 @@ class Writer:
         """Change what the campaign is doing; a verdict says why it ended."""
         self._set(phase=phase.value, verdict=None if verdict is None else asdict(verdict))
         self.event(phase.value, **({} if verdict is None else asdict(verdict)))
-
-    def polled(self) -> None:
-        """Note that the submitter was asked now."""
-        self._set(polled_at=self.now)
 
     def plan(self, requests: Iterable[Request]) -> None:
         """Add new requests, PLANNED. The database refuses a second open one for the same candidate."""

@@ -31,7 +31,6 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("phase", sa.String(16), nullable=False),
         sa.Column("created_at", sa.String(32), nullable=False),
-        sa.Column("polled_at", sa.String(32)),
         sa.Column("spec", sa.JSON, nullable=False),
         sa.Column("pool", sa.JSON),
         sa.Column("features", sa.JSON),

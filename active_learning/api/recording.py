@@ -1,0 +1,57 @@
+"""Read a campaign's store and files into a `CampaignRecord`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+
+from active_learning.api.record import CampaignRecord
+from active_learning.domain.prediction import Prediction
+from active_learning.domain.request import Purpose
+from active_learning.engine.assembly import Kit
+from active_learning.engine.feature_file import FeatureFile
+from active_learning.engine.pool_file import PoolFile
+from active_learning.store import Blobs, Facts
+
+__all__ = ["record_of"]
+
+
+def _prediction(facts: Facts, blobs: Blobs) -> Prediction | None:
+    name = next((record.predictions for record in reversed(facts.rounds) if record.predictions), None)
+    if name is None:
+        return None
+    beliefs = np.load(blobs.path(name), allow_pickle=False)
+    return Prediction(beliefs[:, :1], beliefs[:, 1:2])
+
+
+def record_of(facts: Facts, kit: Kit, blobs: Blobs, now: datetime) -> CampaignRecord:
+    """The campaign as it stands."""
+    features = None if facts.features is None else FeatureFile(facts.features, blobs)
+    ids = () if features is None else features.ids
+    formulas: tuple[str, ...] = ()
+    if facts.pool is not None and ids:
+        formulas = PoolFile(blobs.path(str(facts.pool["file"]))).formulas(ids)
+    references = {r.candidate_id for r in facts.requests if r.purpose is Purpose.REFERENCE}
+    return CampaignRecord(
+        name=facts.name,
+        seed=kit.spec.seed,
+        target=kit.target,
+        phase=facts.phase,
+        verdict=facts.verdict,
+        created_at=facts.created_at,
+        now=now,
+        spec=facts.spec,
+        versions=facts.versions,
+        candidate_ids=ids,
+        formulas=formulas,
+        X=np.empty((0, 0)) if features is None else features.X,
+        feature_names=() if features is None else features.names,
+        read=0 if facts.pool is None else int(facts.pool["read"]),
+        dropped={} if facts.pool is None else facts.pool["dropped"],
+        not_featurized={} if features is None else features.failures,
+        rounds=facts.rounds,
+        requests=tuple(r for r in facts.requests if r.purpose is Purpose.CANDIDATE),
+        labels=tuple(label for label in facts.labels if label.candidate_id not in references),
+        prediction=_prediction(facts, blobs),
+    )

@@ -1,0 +1,115 @@
+"""Where a campaign stands. Reads the store only and imports nothing heavy, so that asking costs nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from active_learning.config import read_header
+from active_learning.domain.campaign import Settings
+from active_learning.domain.label import Label
+from active_learning.domain.request import Purpose, RequestState
+from active_learning.domain.target import Goal, Target
+from active_learning.engine.deciding import is_given_up
+from active_learning.engine.observing import target_labels
+from active_learning.errors import UserError
+from active_learning.store import CampaignStore, Facts
+
+__all__ = ["database_url", "open_store", "read_status", "status_of", "target_of"]
+
+
+def database_url(workdir: Path, store: str) -> str:
+    """The SQLAlchemy address of a campaign's store."""
+    return f"sqlite:///{workdir / 'campaign.db'}" if store == "sqlite" else store
+
+
+def open_store(path: Path) -> CampaignStore:
+    """The store of a campaign that exists.
+
+    Raises
+    ------
+    UserError
+        If it was never started.
+    """
+    name, workdir, store = read_header(path)
+    if store == "sqlite" and not (workdir / "campaign.db").is_file():
+        raise UserError(f"Campaign '{name}' has not started: there is no {workdir}. Start it: motherlode run {path}")
+    return CampaignStore(database_url(workdir, store), name)
+
+
+def target_of(facts: Facts) -> Target:
+    """The target that the stored spec names, in the unit of the labels."""
+    table = facts.spec["target"]
+    units = [label.unit for label in facts.labels if label.property == table["property"]]
+    unit = units[0] if units else table.get("unit") or ""
+    return Target(table["property"], Goal(table["goal"]), unit, table.get("low"), table.get("high"))
+
+
+def _settings(facts: Facts) -> Settings:
+    rounds, requests = facts.spec["rounds"], facts.spec["requests"]
+    return Settings(
+        rounds["initial"],
+        rounds["batch_size"],
+        rounds["max_in_flight"],
+        requests["retries"],
+        requests["lost_retries"],
+        requests["poll"],
+    )
+
+
+def _best(facts: Facts, target: Target) -> Label | None:
+    labels = target_labels(facts, target)
+    if not labels or not target.goal.has_best:
+        return None
+    return max(labels, key=lambda label: float(target.merit(label.value)))  # type: ignore[arg-type]
+
+
+def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
+    """The stable JSON object of `motherlode status --json`; `holder` is the process that works on it now."""
+    target = target_of(facts)
+    best = _best(facts, target)
+    formulas = {request.candidate_id: request.formula for request in facts.requests}
+    candidates = [request for request in facts.requests if request.purpose is Purpose.CANDIDATE]
+    states = Counter(request.state for request in facts.requests)
+    settings = _settings(facts)
+    counted = facts.features or facts.pool or {}
+    model = next((record for record in reversed(facts.rounds) if record.metrics), None)
+    in_flight = [r for r in facts.requests if r.state in (RequestState.RUNNING, RequestState.SUBMITTING)]
+    return {
+        "name": facts.name,
+        "phase": facts.phase.value,
+        "round": facts.rounds[-1].number if facts.rounds else None,
+        "n_candidates": counted.get("n_candidates"),
+        "n_labels": len(target_labels(facts, target)),
+        "n_failed": len(is_given_up(tuple(candidates), settings)),
+        "n_in_flight": len(in_flight),
+        "n_planned": states[RequestState.PLANNED],
+        "n_requests": len(facts.requests),
+        "in_flight": [
+            {"request": r.id, "formula": r.formula, "state": r.state.value, "round": r.round} for r in in_flight
+        ],
+        "best": None
+        if best is None
+        else {
+            "candidate": best.candidate_id,
+            "formula": formulas.get(best.candidate_id) or best.provenance.get("formula"),
+            "value": best.value,
+            "unit": best.unit,
+        },
+        "target": {"property": target.property, "goal": target.goal.value, "unit": target.unit},
+        "stop_reason": None if facts.verdict is None else facts.verdict.reason,
+        "stop_rule": None if facts.verdict is None else facts.verdict.kind,
+        "metrics": dict(model.metrics) if model else {},
+        "working": holder,
+    }
+
+
+def read_status(path: Path, now: Any) -> dict[str, Any]:
+    """The status of the campaign of a file."""
+    store = open_store(path)
+    try:
+        holder = store.holder(now)
+        return status_of(store.read(), None if holder is None else str(holder))
+    finally:
+        store.close()

@@ -1,0 +1,210 @@
+"""From a campaign file to its plug-ins, built and fitted to each other; every fault of the file at once."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from active_learning.config import CampaignFile, CampaignSpec, PluginTable
+from active_learning.config.reading import faults_of, line_of
+from active_learning.domain.campaign import Settings
+from active_learning.domain.protocols import Acquisition, Featurizer, Labeler, Pool, Selection, Submitter, Surrogate
+from active_learning.domain.target import Goal, Target
+from active_learning.engine.observing import Rules
+from active_learning.errors import Fault, SpecError, UserError
+from active_learning.plugins import load
+
+__all__ = ["Kit", "assemble"]
+
+_TABLES: Mapping[str, str] = {
+    "pool": "pools",
+    "features": "featurizers",
+    "surrogate": "surrogates",
+    "acquisition": "acquisition",
+    "selection": "selection",
+    "labeler": "labelers",
+    "submitter": "submitters",
+}
+"""Table of the campaign file -> plug-in group."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A campaign's plug-ins."""
+
+    spec: CampaignSpec
+    target: Target
+    settings: Settings
+    pool: Pool
+    featurizer: Featurizer
+    surrogate: Surrogate
+    acquisition: Acquisition
+    selection: Selection
+    labeler: Labeler
+    submitter: Submitter
+    rules: Rules
+    featurizer_options: Mapping[str, Any]
+    python_path: tuple[str, ...]
+
+
+class _Assembly:
+    """Builds plug-ins table by table and collects what is wrong."""
+
+    def __init__(self, file: CampaignFile) -> None:
+        self.file = file
+        self.faults: list[Fault] = list(file.faults)
+
+    def fault(self, path: tuple[str, ...], message: str) -> None:
+        self.faults.append(Fault(".".join(path), message, line_of(self.file.text, path)))
+
+    def plugin(self, group: str, path: tuple[str, ...], table: Any) -> Any:
+        """The plug-in of a table; None if the table is at fault."""
+        if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):
+            return None  # said by the file's own model already
+        kind = table["kind"]
+        options = {key: value for key, value in table.items() if key != "kind"}
+        kind, options = _modal(group, kind, options)
+        try:
+            found = load(group, kind)
+        except UserError as error:
+            self.fault((*path, "kind"), str(error))
+            return None
+        if not isinstance(found, type):
+            self.fault((*path, "kind"), f"'{kind}' is a {type(found).__name__}, not a class.")
+            return None
+        plugin: Any = found
+        try:
+            checked = plugin.Options.model_validate(options, context={"base": self.file.path.parent})
+        except ValidationError as error:
+            self.faults += faults_of(error, plugin.Options, self.file.text, path)
+            return None
+        try:
+            return plugin(checked)
+        except UserError as error:
+            self.fault(path, str(error))
+            return None
+
+
+def _modal(group: str, kind: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """modAL's own strategies and learners may stand as a kind: they are run by the plug-in `modal`."""
+    if kind.startswith("modAL.") and group == "acquisition":
+        return "modal", {"strategy": kind, "options": options}
+    if kind.startswith("modAL.") and group == "surrogates":
+        return "modal", {"learner": kind} | options
+    return kind, options
+
+
+def _python_path(file: CampaignFile) -> tuple[str, ...]:
+    """The campaign file's folder, if a kind names a module that may lie there."""
+    folder = str(file.path.parent)
+    tables = [file.tables.get(name) for name in _TABLES]
+    kinds = [table.get("kind", "") for table in tables if isinstance(table, Mapping)]
+    for rules in (file.tables.get("stopping") or {}).values() if isinstance(file.tables.get("stopping"), dict) else ():
+        kinds += [rule.get("kind", "") for rule in rules if isinstance(rule, Mapping)]
+    own = any(isinstance(kind, str) and ":" in kind and not kind.startswith("modAL.") for kind in kinds)
+    named = any("calculator" in table for table in tables if isinstance(table, Mapping))
+    if not (own or named):
+        return ()
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return (folder,)
+
+
+def assemble(file: CampaignFile) -> Kit:
+    """Build a campaign's plug-ins.
+
+    Raises
+    ------
+    SpecError
+        With every fault of the file: its own, and those of each plug-in's table.
+    """
+    python_path = _python_path(file)
+    work = _Assembly(file)
+    built = {name: work.plugin(group, (name,), _table(file, name)) for name, group in _TABLES.items()}
+    rules = {mode: _rules(work, mode) for mode in ("any", "all")}
+    spec = file.spec
+    labeler = built["labeler"]
+    if spec is not None and labeler is not None:
+        labeler = _labeler_for(work, labeler, spec)
+    if spec is not None and built["acquisition"] is not None:
+        _check_goal(work, built["acquisition"], spec.target.goal)
+    if work.faults or spec is None:
+        raise SpecError(str(file.path), tuple(work.faults))
+    features = built["features"]
+    return Kit(
+        spec=spec,
+        target=spec.target.target(labeler.units[spec.target.property]),
+        settings=_settings(spec),
+        pool=built["pool"],
+        featurizer=features,
+        surrogate=built["surrogate"],
+        acquisition=built["acquisition"],
+        selection=built["selection"],
+        labeler=labeler,
+        submitter=built["submitter"],
+        rules=Rules(tuple(rules["any"]), tuple(rules["all"])),
+        featurizer_options=spec.features.options,
+        python_path=python_path,
+    )
+
+
+def _table(file: CampaignFile, name: str) -> Any:
+    if name in file.tables:
+        return file.tables[name]
+    default = CampaignSpec.model_fields[name].default
+    return default.model_dump() if isinstance(default, PluginTable) else None
+
+
+def _rules(work: _Assembly, mode: str) -> list[Any]:
+    stopping = work.file.tables.get("stopping")
+    tables = stopping.get(mode, []) if isinstance(stopping, Mapping) else []
+    if not isinstance(tables, list):
+        return []
+    return [work.plugin("stopping", ("stopping", mode, str(n)), table) for n, table in enumerate(tables)]
+
+
+def _labeler_for(work: _Assembly, labeler: Any, spec: CampaignSpec) -> Any:
+    """The labeler, told what is sought; its unit must be the one the file expects."""
+    wanted = spec.target.property
+    if hasattr(labeler, "for_property"):
+        try:
+            labeler = labeler.for_property(wanted)
+        except UserError as error:
+            work.fault(("target", "property"), str(error))
+            return None
+    if wanted not in labeler.units:
+        close = difflib.get_close_matches(wanted, list(labeler.units), n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        known = ", ".join(sorted(labeler.units))
+        work.fault(
+            ("target", "property"), f"the labeler '{spec.labeler.kind}' gives no '{wanted}'.{hint} It gives: {known}."
+        )
+        return None
+    unit = labeler.units[wanted]
+    if spec.target.unit is not None and unit and spec.target.unit != unit:
+        work.fault(("target", "unit"), f"the labeler gives {wanted} in '{unit}', not in '{spec.target.unit}'.")
+    return labeler
+
+
+def _check_goal(work: _Assembly, acquisition: Acquisition, goal: Goal) -> None:
+    if goal is Goal.CLASSIFY:
+        work.fault(("target", "goal"), "no installed surrogate classifies; use minimize, maximize, within or learn.")
+    elif goal not in acquisition.goals:
+        served = ", ".join(sorted(acquisition.goals))
+        work.fault(("acquisition", "kind"), f"this acquisition cannot serve the goal '{goal}'; it serves: {served}.")
+
+
+def _settings(spec: CampaignSpec) -> Settings:
+    return Settings(
+        initial=spec.rounds.initial,
+        batch_size=spec.rounds.batch_size,
+        max_in_flight=spec.rounds.max_in_flight,
+        retries=spec.requests.retries,
+        lost_retries=spec.requests.lost_retries,
+        poll_s=spec.requests.poll,
+    )

@@ -1,0 +1,178 @@
+"""What a campaign does next. A pure function: no clock, no disk, no randomness."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+
+from active_learning.domain import actions as do
+from active_learning.domain.campaign import CampaignSnapshot, Phase, Settings
+from active_learning.domain.label import FailureKind
+from active_learning.domain.request import Purpose, Request, RequestState
+
+__all__ = ["MIN_LABELS", "is_given_up", "newest_attempts", "next_action"]
+
+MIN_LABELS = 2
+"""Fewer labels than this train no model."""
+
+_S = RequestState
+
+
+def newest_attempts(requests: tuple[Request, ...]) -> Mapping[str, Request]:
+    """Candidate id -> its newest request."""
+    newest: dict[str, Request] = {}
+    for request in requests:
+        if request.candidate_id not in newest or request.attempt > newest[request.candidate_id].attempt:
+            newest[request.candidate_id] = request
+    return newest
+
+
+def _attempts(requests: tuple[Request, ...]) -> Counter[tuple[str, RequestState]]:
+    return Counter((r.candidate_id, r.state) for r in requests)
+
+
+def _may_retry(request: Request, ended: Counter[tuple[str, RequestState]], settings: Settings) -> bool:
+    """Failures use up `retries`; a job that died with its machine says nothing of its candidate, so it has its own
+    count. What was rejected would be rejected again."""
+    if request.state is _S.LOST:
+        return ended[request.candidate_id, _S.LOST] <= settings.lost_retries
+    if request.state is _S.FAILED:
+        assert request.failure is not None
+        rejected = request.failure.kind is FailureKind.REJECTED
+        return not rejected and ended[request.candidate_id, _S.FAILED] <= settings.retries
+    return False
+
+
+def is_given_up(requests: tuple[Request, ...], settings: Settings) -> frozenset[str]:
+    """Candidates that failed for the last time."""
+    ended = _attempts(requests)
+    return frozenset(
+        candidate
+        for candidate, request in newest_attempts(requests).items()
+        if request.state in (_S.FAILED, _S.LOST) and not _may_retry(request, ended, settings)
+    )
+
+
+def next_action(snapshot: CampaignSnapshot) -> do.Action:
+    """The next action of a campaign.
+
+    Laws: the same snapshot gives the same action; an action that is carried out changes the snapshot, so that the
+    loop ends in `Wait` or `Finished`; nothing is submitted while a request is in doubt.
+    """
+    if snapshot.phase in (Phase.STOPPED, Phase.FAILED):
+        return do.Finished()
+    if snapshot.phase is Phase.ACTIVE and not snapshot.has_pool:
+        return do.BuildPool()
+    if snapshot.phase is Phase.ACTIVE and not snapshot.has_features:
+        return do.Featurize()
+    return _settle(snapshot) or _spend(snapshot) or _wait(snapshot)
+
+
+def _is_due(snapshot: CampaignSnapshot) -> bool:
+    poll = timedelta(seconds=snapshot.settings.poll_s)
+    return snapshot.polled_at is None or snapshot.now - snapshot.polled_at >= poll
+
+
+def _ids(snapshot: CampaignSnapshot, state: RequestState) -> tuple[str, ...]:
+    return tuple(r.id for r in snapshot.requests if r.state is state)
+
+
+def _settle(snapshot: CampaignSnapshot) -> do.Action | None:
+    """First what is owed to requests that exist."""
+    if in_doubt := _ids(snapshot, _S.SUBMITTING):
+        return do.Reconcile(in_doubt) if _is_due(snapshot) else None
+    running = _ids(snapshot, _S.RUNNING)
+    return do.Collect(running) if running and _is_due(snapshot) else None
+
+
+def _spend(snapshot: CampaignSnapshot) -> do.Action | None:
+    """Then whatever costs something: only while ACTIVE, and never while a request is in doubt."""
+    if snapshot.phase is not Phase.ACTIVE or _ids(snapshot, _S.SUBMITTING):
+        return None
+    if snapshot.needs_references:
+        return do.PlanReferences()
+    planned = _ids(snapshot, _S.PLANNED)
+    if snapshot.verdict is not None:
+        if planned:
+            return do.CancelPlanned(planned)
+        return None if _ids(snapshot, _S.RUNNING) else do.Conclude(snapshot.verdict)
+    return (
+        _failed_reference(snapshot)
+        or _retry(snapshot)
+        or _submit(snapshot, planned)
+        or _too_few_labels(snapshot)
+        or _open_round(snapshot)
+    )
+
+
+def _retry(snapshot: CampaignSnapshot) -> do.Retry | None:
+    ended = _attempts(snapshot.requests)
+    newest = newest_attempts(snapshot.requests).values()
+    again = tuple(r.id for r in newest if _may_retry(r, ended, snapshot.settings))
+    return do.Retry(again) if again else None
+
+
+def _submit(snapshot: CampaignSnapshot, planned: tuple[str, ...]) -> do.Submit | None:
+    free = snapshot.settings.max_in_flight - len(_ids(snapshot, _S.RUNNING))
+    return do.Submit(planned[:free]) if planned and free > 0 else None
+
+
+def _is_waiting_for_references(snapshot: CampaignSnapshot) -> bool:
+    return any(r.is_open and r.purpose is Purpose.REFERENCE for r in snapshot.requests)
+
+
+def _open_round(snapshot: CampaignSnapshot) -> do.OpenRound | None:
+    progress, settings = snapshot.progress, snapshot.settings
+    assert progress is not None
+    if _is_waiting_for_references(snapshot):
+        return None
+    number = snapshot.n_rounds
+    size = settings.initial if number == 0 else settings.batch_size
+    in_flight = sum(r.is_open for r in snapshot.requests)
+    if number > 0 and (in_flight + size > settings.max_in_flight or progress.n_labels < MIN_LABELS):
+        return None
+    size = min(size, progress.n_available, size if snapshot.budget is None else snapshot.budget)
+    return do.OpenRound(number, size) if size > 0 else None
+
+
+def _failed_reference(snapshot: CampaignSnapshot) -> do.Fail | None:
+    newest = newest_attempts(snapshot.requests)
+    for candidate in sorted(is_given_up(snapshot.requests, snapshot.settings)):
+        request = newest[candidate]
+        if request.purpose is Purpose.REFERENCE:
+            return do.Fail(
+                f"The reference calculation of {request.formula} failed: {_why(request)}"
+                " Without it no formation energy can be had: leave the element out, or repair the calculator."
+            )
+    return None
+
+
+def _too_few_labels(snapshot: CampaignSnapshot) -> do.Fail | None:
+    """The first design is over, nothing can be tried again, and there is no model to choose the next with."""
+    assert snapshot.progress is not None
+    n_labels = snapshot.progress.n_labels
+    if snapshot.n_rounds == 0 or n_labels >= MIN_LABELS or any(r.is_open for r in snapshot.requests):
+        return None
+    tried = [r for r in newest_attempts(snapshot.requests).values() if r.purpose is Purpose.CANDIDATE]
+    failed = [r for r in tried if r.state in (_S.FAILED, _S.LOST)]
+    kinds = Counter(r.failure.kind.value if r.failure else "lost" for r in failed)
+    listed = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+    example = f" ({listed}). For example {failed[-1].formula}: {_why(failed[-1])}" if failed else "."
+    return do.Fail(
+        f"{n_labels} of the first {len(tried)} requests gave a label, and a model needs {MIN_LABELS}{example}"
+    )
+
+
+def _why(request: Request) -> str:
+    if request.failure is None:
+        return "its job was lost again and again."
+    return f"{request.failure.kind}: {request.failure.detail.rstrip('.')}."
+
+
+def _wait(snapshot: CampaignSnapshot) -> do.Action:
+    in_flight = [r for r in snapshot.requests if r.state in (_S.RUNNING, _S.SUBMITTING)]
+    if not in_flight:
+        return do.Finished()
+    asked = snapshot.polled_at or snapshot.now
+    return do.Wait(asked + timedelta(seconds=snapshot.settings.poll_s), len(in_flight))

@@ -1,0 +1,140 @@
+"""From the store's facts to the frozen value that a decision is made on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from active_learning.domain.campaign import CampaignSnapshot, Progress, Settings, Verdict
+from active_learning.domain.label import Label
+from active_learning.domain.protocols import BudgetRule, StoppingRule
+from active_learning.domain.request import Purpose
+from active_learning.domain.target import Target
+from active_learning.engine.deciding import is_given_up
+from active_learning.store import Facts
+
+__all__ = ["Rules", "observe", "progress_of", "target_labels", "unavailable", "with_fresh_model"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The stopping rules of a campaign: one of `any`, or all of `all`, end it."""
+
+    any: tuple[StoppingRule, ...] = ()
+    all: tuple[StoppingRule, ...] = ()
+
+    def verdict(self, progress: Progress) -> Verdict | None:
+        """The first reason to stop. A pool with nothing left always is one."""
+        for rule in self.any:
+            if (verdict := rule.check(progress)) is not None:
+                return verdict
+        together = [rule.check(progress) for rule in self.all]
+        found = [verdict for verdict in together if verdict is not None]
+        if found and len(found) == len(together):
+            reason = "; ".join(verdict.reason for verdict in found)
+            return Verdict("all", reason, {verdict.kind: dict(verdict.evidence) for verdict in found})
+        if progress.n_available == 0 and progress.n_pending == 0:
+            counts = {"n_labels": progress.n_labels, "n_candidates": progress.n_candidates}
+            return Verdict("pool_exhausted", "every candidate of the pool was labeled or given up", counts)
+        return None
+
+    def budget(self, progress: Progress) -> int | None:
+        """How many more candidates may be requested; None without a limit."""
+        limits = [rule.remaining(progress) for rule in self.any if isinstance(rule, BudgetRule)]
+        return min(limits) if limits else None
+
+
+def target_labels(facts: Facts, target: Target) -> tuple[Label, ...]:
+    """Labels of the target property, the elements' references left out, in the order they came in."""
+    references = {r.candidate_id for r in facts.requests if r.purpose is Purpose.REFERENCE}
+    return tuple(x for x in facts.labels if x.property == target.property and x.candidate_id not in references)
+
+
+def unavailable(facts: Facts, target: Target, settings: Settings) -> frozenset[str]:
+    """Candidates that may not be chosen: labeled, requested, or given up."""
+    labeled = {label.candidate_id for label in target_labels(facts, target)}
+    is_open = {request.candidate_id for request in facts.requests if request.is_open}
+    return frozenset(labeled | is_open | is_given_up(facts.requests, settings))
+
+
+def _best_by_round(facts: Facts, target: Target) -> tuple[list[float], list[float]]:
+    """The best value, and its merit, after each settled round."""
+    round_of = {request.id: request.round for request in facts.requests}
+    unsettled = {r.round for r in facts.requests if r.is_open and r.purpose is Purpose.CANDIDATE}
+    labels = target_labels(facts, target)
+    values = np.array([label.value for label in labels])
+    rounds = np.array([round_of.get(label.request_id or "", 0) for label in labels])
+    best: list[float] = []
+    merits: list[float] = []
+    for record in (r for r in facts.rounds if r.n_picks):
+        if record.number in unsettled or not (rounds <= record.number).any():
+            break
+        known = values[rounds <= record.number]
+        merit = target.merit(known)
+        best.append(float(known[np.argmax(merit)]))
+        merits.append(float(merit.max()))
+    return best, merits
+
+
+def progress_of(facts: Facts, target: Target, settings: Settings) -> Progress:
+    """What the stopping rules may look at. Needs features."""
+    assert facts.features is not None
+    labels = target_labels(facts, target)
+    pending = {r.candidate_id for r in facts.requests if r.is_open and r.purpose is Purpose.CANDIDATE}
+    references = {r.candidate_id for r in facts.requests if r.purpose is Purpose.REFERENCE}
+    blocked = unavailable(facts, target, settings) - references
+    best, merits = _best_by_round(facts, target) if target.goal.has_best else ([], [])
+    n_candidates = int(facts.features["n_candidates"])
+    return Progress(
+        target=target,
+        n_candidates=n_candidates,
+        n_labels=len(labels),
+        n_pending=len(pending),
+        n_available=max(0, n_candidates - len(blocked)),
+        n_rounds=len(facts.rounds),
+        best_by_round=tuple(best),
+        merit_by_round=tuple(merits),
+        max_std=facts.rounds[-1].max_std if facts.rounds else None,
+    )
+
+
+def observe(
+    facts: Facts,
+    target: Target,
+    settings: Settings,
+    rules: Rules,
+    reference_ids: Sequence[str],
+    *,
+    now: datetime,
+    polled_at: datetime | None,
+) -> CampaignSnapshot:
+    """The snapshot of a campaign. `reference_ids` are the references its labeler measures against."""
+    progress = verdict = budget = None
+    if facts.features is not None:
+        progress = progress_of(facts, target, settings)
+        verdict = rules.verdict(progress) if facts.rounds else None
+        budget = rules.budget(progress)
+    planned = {request.candidate_id for request in facts.requests}
+    return CampaignSnapshot(
+        version=facts.version,
+        phase=facts.phase,
+        now=now,
+        settings=settings,
+        has_pool=facts.pool is not None,
+        has_features=facts.features is not None,
+        needs_references=not planned.issuperset(reference_ids),
+        n_rounds=len(facts.rounds),
+        requests=facts.requests,
+        progress=progress,
+        verdict=verdict,
+        budget=budget,
+        polled_at=polled_at,
+    )
+
+
+def with_fresh_model(progress: Progress, max_std: float) -> Progress:
+    """The same progress, seen with a model that was trained just now."""
+    return replace(progress, max_std=max_std)

@@ -1,0 +1,103 @@
+"""One step per action, and the local loop: the campaign without Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from active_learning.domain import actions as do
+from active_learning.domain.campaign import CampaignSnapshot
+from active_learning.engine.deciding import next_action
+from active_learning.engine.pool_steps import build_pool, featurize
+from active_learning.engine.request_steps import cancel_planned, collect, plan_references, reconcile, retry, submit
+from active_learning.engine.round_steps import conclude, fail, open_round
+from active_learning.engine.workbench import Workbench
+from active_learning.errors import StaleVersion
+
+__all__ = ["GoesOn", "Observer", "one_pass", "perform", "run_local", "to_the_end"]
+
+
+def perform(bench: Workbench, action: do.Action) -> str:
+    """Carry out one action; returns one line that says what happened.
+
+    Raises
+    ------
+    StaleVersion
+        If the campaign moved since the action was decided (a person told a label, say): nothing was written; look
+        again and decide again.
+    """
+    match action:
+        case do.BuildPool():
+            return build_pool(bench)
+        case do.Featurize():
+            return featurize(bench)
+        case do.PlanReferences():
+            return plan_references(bench)
+        case do.Reconcile(request_ids):
+            return reconcile(bench, request_ids)
+        case do.Submit(request_ids):
+            return submit(bench, request_ids)
+        case do.Collect(request_ids):
+            return collect(bench, request_ids)
+        case do.Retry(request_ids):
+            return retry(bench, request_ids)
+        case do.OpenRound(number, size):
+            return open_round(bench, number, size)
+        case do.CancelPlanned(request_ids):
+            return cancel_planned(bench, request_ids)
+        case do.Conclude(verdict):
+            return conclude(bench, verdict)
+        case do.Fail(reason):
+            return fail(bench, reason)
+        case do.Wait(until, n_in_flight):
+            bench.clock.sleep(max(0.0, (until - bench.clock.now()).total_seconds()))
+            return f"waited for {n_in_flight}"
+        case do.Finished():
+            return "nothing to do"
+
+
+Observer = Callable[[CampaignSnapshot, do.Action, str], None]
+GoesOn = Callable[[do.Action], bool]
+
+
+def to_the_end(_action: do.Action) -> bool:
+    """Every action is carried out."""
+    return True
+
+
+def one_pass(*, waits: bool) -> GoesOn:
+    """Whether a single pass goes on with an action: collect, decide, submit, and no more.
+
+    A pass stops where there is nothing to do but wait. Where jobs die with the process that started them (`waits`)
+    it stays until what it submitted is in, and stops before it would open the next round.
+    """
+    submitted = collected = False
+
+    def goes_on(action: do.Action) -> bool:
+        nonlocal submitted, collected
+        match action:
+            case do.Wait():
+                return waits
+            case do.OpenRound():
+                return not (waits and collected)
+            case do.Submit():
+                submitted = True
+            case do.Collect():
+                collected = submitted
+        return True
+
+    return goes_on
+
+
+def run_local(bench: Workbench, goes_on: GoesOn = to_the_end, observer: Observer | None = None) -> CampaignSnapshot:
+    """Act until nothing is left to do, or `goes_on` refuses an action. Returns the last snapshot."""
+    while True:
+        snapshot = bench.snapshot()
+        action = next_action(snapshot)
+        if isinstance(action, do.Finished) or not goes_on(action):
+            return snapshot
+        try:
+            said = perform(bench, action)
+        except StaleVersion:
+            continue
+        if observer is not None:
+            observer(snapshot, action, said)

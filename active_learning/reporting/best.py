@@ -1,0 +1,114 @@
+"""The best materials of a campaign, each counted once. Light: the command line uses it without matplotlib."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from active_learning.api.record import CampaignRecord
+from active_learning.domain.label import Label
+from active_learning.domain.metrics import z_scores
+from active_learning.domain.request import Request
+
+__all__ = ["BestMaterial", "best_table", "distinct_best", "material_key", "prediction_z"]
+
+
+def prediction_z(label: Label, request: Request) -> float | None:
+    """Standardized error of what was predicted when the candidate was chosen; None without a prediction."""
+    if request.mean is None or request.std is None:
+        return None
+    y, mean, std = (np.array([v]) for v in (label.value, request.mean, request.std))
+    return float(z_scores(y, mean, std)[0])
+
+
+@dataclass(frozen=True)
+class BestMaterial:
+    """A distinct material: its best label, and the candidates that turned out to be it.
+
+    Parameters
+    ----------
+    request : the one whose job gave the label; None if a person told it
+    candidates : ids of all labelled candidates that are this material, in the order they were labelled
+    """
+
+    label: Label
+    formula: str
+    request: Request | None
+    candidates: tuple[str, ...]
+
+    @property
+    def origin(self) -> str:
+        """Where the value came from: the job's first design or model, or a person."""
+        if self.request is None:
+            return "told"
+        return "first design" if self.request.mean is None else "model"
+
+    @property
+    def z(self) -> float | None:
+        """Standardized error of the prediction at choice; None without a prediction."""
+        return None if self.request is None else prediction_z(self.label, self.request)
+
+
+def material_key(label: Label) -> str:
+    """What material a label is of: its relaxed crystal if the labeler named it, else the candidate itself."""
+    key = label.provenance.get("crystal_key")
+    return label.candidate_id if key is None else f"crystal {key}"
+
+
+def distinct_best(record: CampaignRecord) -> tuple[BestMaterial, ...]:
+    """Every labelled material once, best first; ties by candidate id. Empty if the goal has no best.
+
+    Labels whose provenance has one and the same `crystal_key` are one material: the best of them stands for it.
+    """
+    labels = record.target_labels
+    if not record.target.goal.has_best or not labels:
+        return ()
+    merits = record.target.merit(np.array([label.value for label in labels]))
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        members = groups.setdefault(material_key(label), [])
+        if label.candidate_id not in members:
+            members.append(label.candidate_id)
+    requests = {request.id: request for request in record.requests}
+    formulas = dict(zip(record.candidate_ids, record.formulas, strict=True))
+    best: dict[str, BestMaterial] = {}
+    for i in sorted(range(len(labels)), key=lambda i: (-merits[i], labels[i].candidate_id)):
+        label = labels[i]
+        request = requests.get(label.request_id) if label.request_id else None
+        # A label may be told for a candidate that is not among the features' rows.
+        formula = formulas.get(label.candidate_id) or (request.formula if request else label.candidate_id)
+        key = material_key(label)
+        best.setdefault(key, BestMaterial(label, formula, request, tuple(groups[key])))
+    return tuple(best.values())
+
+
+def best_table(record: CampaignRecord, n: int) -> list[dict[str, Any]]:
+    """The best `n` distinct materials as JSON objects, best first.
+
+    Keys: ``rank, candidate, formula, value, std, unit, fidelity, origin, round, predicted_mean, predicted_std, z,
+    n_candidates, candidates``; `std`, `round` and the three of the prediction are None where there is none.
+    """
+    rows = []
+    for rank, best in enumerate(distinct_best(record)[:n], start=1):
+        label, request = best.label, best.request
+        rows.append(
+            {
+                "rank": rank,
+                "candidate": label.candidate_id,
+                "formula": best.formula,
+                "value": label.value,
+                "std": label.std,
+                "unit": label.unit,
+                "fidelity": label.fidelity,
+                "origin": best.origin,
+                "round": None if request is None else request.round,
+                "predicted_mean": None if request is None else request.mean,
+                "predicted_std": None if request is None else request.std,
+                "z": best.z,
+                "n_candidates": len(best.candidates),
+                "candidates": list(best.candidates),
+            }
+        )
+    return rows

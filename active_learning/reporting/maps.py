@@ -1,0 +1,147 @@
+"""The pool on a plane: descriptors of all candidates in two dimensions, and where the campaign went."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from active_learning.api.record import CampaignRecord
+from active_learning.domain.seeds import rng_for
+from active_learning.reporting import style
+from active_learning.reporting.best import distinct_best
+from active_learning.reporting.links import candidate_requests, given_up
+from active_learning.reporting.umap_map import umap_plane
+
+__all__ = ["MAP_ROWS", "MapMethod", "map_figure", "pca_plane", "standardized"]
+
+Floats = NDArray[np.float64]
+MapMethod = Literal["pca", "umap"]
+
+# Reads on white and on black: the points of the pool are an image inside the drawing, of one color for both pages.
+_POOL = "#8b95a3"
+
+MAP_ROWS = 20_000
+"""A larger pool is thinned to this many candidates, at random and reproducibly; those asked for always stay."""
+
+
+def standardized(X: NDArray[np.floating[Any]]) -> Floats:
+    """Columns with mean 0 and std 1, (n, n_features); a constant column becomes 0."""
+    values = np.asarray(X, dtype=np.float64)
+    centered = values - values.mean(axis=0)
+    spread = centered.std(axis=0)
+    is_constant = spread <= 1e-9 * np.maximum(np.abs(values).max(axis=0), 1e-300)
+    return np.where(is_constant, 0.0, centered / np.where(is_constant, 1.0, spread))
+
+
+def pca_plane(X: Floats) -> tuple[Floats, tuple[float, float]]:
+    """First two principal components, (n, 2), and the share of the variance each explains.
+
+    The sign of a component is the one that makes its largest loading positive. A component that does not exist
+    (one feature, one candidate) is 0 and explains nothing.
+    """
+    centered = X - X.mean(axis=0)
+    variances, axes = np.linalg.eigh(centered.T @ centered)
+    variances, axes = np.maximum(variances[::-1][:2], 0.0), axes[:, ::-1][:, :2]
+    largest = np.abs(axes).argmax(axis=0)
+    axes = axes * np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1.0, 1.0)
+    plane = np.zeros((len(X), 2))
+    plane[:, : axes.shape[1]] = centered @ axes
+    total = float(np.square(centered).sum())
+    shares = [float(v) / total if total > 0 else 0.0 for v in variances] + [0.0]
+    return plane, (shares[0], shares[1])
+
+
+def _rows_to_show(record: CampaignRecord) -> NDArray[np.intp]:
+    """All rows of a pool that is small enough; of a larger one the requested and labelled, and a sample."""
+    n = len(record.candidate_ids)
+    if n <= MAP_ROWS:
+        return np.arange(n)
+    keep = {request.candidate_id for request in record.requests}
+    keep |= {label.candidate_id for label in record.target_labels}
+    is_kept = np.array([candidate in keep for candidate in record.candidate_ids])
+    others = np.flatnonzero(~is_kept)
+    size = max(MAP_ROWS - int(is_kept.sum()), 0)
+    sample = rng_for(record.seed, 0, "map").choice(others, size=min(size, len(others)), replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(is_kept), sample]))
+
+
+def map_figure(record: CampaignRecord, *, method: MapMethod = "pca") -> Figure | None:
+    """The pool in two dimensions with the first design, what was chosen (by round), failures and the best.
+
+    PCA or UMAP of the standardized descriptors; pools above `MAP_ROWS` are thinned. None if there is no candidate.
+
+    Raises
+    ------
+    UserError
+        If `method` is "umap" and umap-learn is not installed.
+    """
+    rows = _rows_to_show(record)
+    if not len(rows) or not record.X.shape[1]:
+        return None
+    X = standardized(record.X[rows])
+    if method == "umap":
+        plane, names = umap_plane(X, seed=record.seed), ("UMAP 1", "UMAP 2")
+    else:
+        plane, shares = pca_plane(X)
+        names = (f"principal component 1 ({shares[0]:.0%} of variance)", f"component 2 ({shares[1]:.0%})")
+    figure, (ax,) = style.new_figure(6.2, 5.0)
+    shown = f"pool ({len(record.candidate_ids):,})"
+    if len(rows) < len(record.candidate_ids):
+        shown = f"pool ({len(rows):,} of {len(record.candidate_ids):,})"
+    size = float(np.clip(12000 / len(rows), 3, 14))
+    ax.scatter(*plane.T, s=size, color=_POOL, alpha=0.45, linewidths=0, rasterized=True)
+    ax.scatter([], [], s=14, color=_POOL, linewidths=0, label=shown)
+    position = {record.candidate_ids[row]: xy for row, xy in zip(rows, plane, strict=True)}
+    _draw_requests(figure, ax, record, position)
+    style.label_axes(ax, *names)
+    ax.grid(False)
+    style.legend(ax, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0)
+    return figure
+
+
+def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: dict[str, Floats]) -> None:
+    failed = given_up(record)
+    rounds = {r.candidate_id: r.round for r in candidate_requests(record) if r.candidate_id in position}
+    first = [position[c] for c, number in rounds.items() if number == 0 and c not in failed]
+    chosen = {c: number for c, number in rounds.items() if number > 0 and c not in failed}
+    edge: dict[str, Any] = {"edgecolors": style.PAPER, "linewidths": 0.6}
+    if first:
+        ax.scatter(*np.array(first).T, s=34, marker="s", color=style.MUTED, label="first design", zorder=3, **edge)
+    if chosen:
+        _draw_chosen(figure, ax, chosen, position, edge)
+    lost = [position[c] for c in sorted(failed) if c in position]
+    if lost:
+        ax.scatter(*np.array(lost).T, s=34, marker="x", color=style.FAILED, linewidths=1.5, label="given up", zorder=4)
+    best = next((b for b in distinct_best(record) if b.label.candidate_id in position), None)
+    if best is not None:
+        x, y = position[best.label.candidate_id]
+        ax.scatter([x], [y], s=190, marker="*", color=style.BEST, label="best", zorder=5, **edge)
+
+
+def _draw_chosen(
+    figure: Figure, ax: Axes, chosen: dict[str, int], position: dict[str, Floats], edge: dict[str, Any]
+) -> None:
+    numbers = np.array(list(chosen.values()))
+    # The ends of the color map vanish on a dark or on a light page.
+    colors = matplotlib.colormaps[style.ROUND_COLORS].resampled(256)(np.linspace(0.18, 0.95, 256))
+    points = ax.scatter(
+        *np.array([position[c] for c in chosen]).T,
+        c=numbers,
+        cmap=matplotlib.colors.ListedColormap(colors),
+        vmin=1,
+        vmax=max(int(numbers.max()), 2),
+        s=36,
+        label="chosen by the model",
+        zorder=3,
+        **edge,
+    )
+    bar = figure.colorbar(points, ax=ax, pad=0.02, aspect=30)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.locator = matplotlib.ticker.MaxNLocator(integer=True, nbins=6)
+    bar.set_label("round", color=style.INK, fontsize=9)
+    bar.ax.tick_params(colors=style.MUTED, labelcolor=style.INK, labelsize=8, length=2)

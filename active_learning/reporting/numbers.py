@@ -1,0 +1,77 @@
+"""Numbers, times and formulas as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+__all__ = ["duration", "formula_parts", "plain", "property_title", "with_error"]
+
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?)+")
+_FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
+
+
+def plain(value: float | None, digits: int = 4) -> str:
+    """A number with `digits` significant digits; a dash for None.
+
+    >>> plain(-0.0123456), plain(1234.5678), plain(None)
+    ('-0.01235', '1235', '–')
+    """
+    if value is None:
+        return "–"
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}"
+    decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(decimals, 0)}f}"
+
+
+def with_error(value: float | None, std: float | None) -> str:
+    """A value and its std to two digits of the std; the value alone if the std is None or zero.
+
+    >>> with_error(-0.31234, 0.0456), with_error(1.5, None)
+    ('-0.312 ± 0.046', '1.500')
+    """
+    if value is None or not std or not 1e-6 <= std < 1e6:
+        return plain(value)
+    decimals = max(0, 1 - math.floor(math.log10(std)))
+    return f"{value:.{decimals}f} ± {std:.{decimals}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A stretch of time in its natural unit.
+
+    >>> duration(0.34), duration(75.2), duration(7322), duration(200_000)
+    ('0.3 s', '1 min 15 s', '2 h 2 min', '2 d 7 h')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def formula_parts(formula: str) -> list[tuple[str, str]]:
+    """Pairs of text and subscript, to set a formula; what is not a formula is one text.
+
+    >>> formula_parts("Al2Cu")
+    [('Al', '2'), ('Cu', '')]
+    >>> formula_parts("<b>")
+    [('<b>', '')]
+    """
+    if not _FORMULA.fullmatch(formula):
+        return [(formula, "")]
+    return [(symbol, amount or "") for symbol, amount in _FORMULA_PART.findall(formula)]
+
+
+def property_title(name: str, unit: str) -> str:
+    """The name of a property for an axis, with its unit.
+
+    >>> property_title("band_gap", "eV")
+    'band gap (eV)'
+    """
+    return f"{name.replace('_', ' ')} ({unit})" if unit else name.replace("_", " ")

@@ -1,0 +1,168 @@
+"""The report: one self-contained HTML page of a campaign, pictures inside, no script and nothing from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from active_learning.api.record import CampaignRecord
+from active_learning.domain.target import Goal
+from active_learning.reporting import numbers, style, tables
+from active_learning.reporting.best import BestMaterial, best_table, distinct_best
+from active_learning.reporting.links import candidate_requests, given_up
+from active_learning.reporting.maps import MapMethod, map_figure
+from active_learning.reporting.model_figures import calibration_figure, importances_figure, parity_figure
+from active_learning.reporting.progress_figures import discovery_figure, learning_figure
+
+__all__ = ["N_BEST", "render_html"]
+
+N_BEST = 15
+"""Rows of the table of the best materials."""
+
+_GOALS = {
+    Goal.MINIMIZE: "minimize",
+    Goal.MAXIMIZE: "maximize",
+    Goal.LEARN: "learn everywhere",
+    Goal.CLASSIFY: "classify",
+}
+
+
+@dataclass(frozen=True)
+class _Picture:
+    light: str
+    dark: str
+    alt: str
+    width: int
+
+
+@dataclass(frozen=True)
+class _Card:
+    name: str
+    value: str
+    note: str = ""
+
+
+def _picture(figure: Figure | None, alt: str) -> _Picture | None:
+    if figure is None:
+        return None
+    light, dark = style.svg_data_uris(figure)
+    return _Picture(light, dark, alt, round(figure.get_figwidth() * 96))
+
+
+def _moment(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def _evidence(value: Any) -> str:
+    """One piece of a verdict's evidence on one line."""
+    if isinstance(value, float):
+        return numbers.plain(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_evidence, value))
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _goal(record: CampaignRecord) -> str:
+    target = record.target
+    if target.goal is Goal.WITHIN:
+        return f"within {numbers.plain(target.low)} to {numbers.plain(target.high)} {target.unit}".strip()
+    return _GOALS[target.goal]
+
+
+def _cards(record: CampaignRecord, best: BestMaterial | None) -> list[_Card]:
+    n_open = sum(request.is_open for request in candidate_requests(record))
+    total = tables.cost_rows(record)[1]
+    failed = len(given_up(record))
+    cards = [
+        _Card("candidates", f"{len(record.candidate_ids):,}", f"{record.read:,} read"),
+        _Card("labels", f"{len(record.target_labels):,}", f"{n_open} in flight"),
+        _Card("rounds", str(sum(1 for r in record.rounds if r.n_picks)), "first design included"),
+        _Card("failed", str(failed), "candidates given up"),
+        _Card("jobs", f"{total.n_jobs:,}", f"{numbers.duration(total.compute_s)} computed"),
+    ]
+    if best is not None:
+        value = f"{numbers.with_error(best.label.value, best.label.std)} {best.label.unit}".strip()
+        cards.insert(0, _Card("best material", best.formula, value))
+    newest = next((r for r in reversed(record.rounds) if "mae" in r.metrics), None)
+    if newest is not None:
+        unit = f"{record.target.unit}, " if record.target.unit else ""
+        note = f"{unit}out-of-fold MAE"
+        cards.append(_Card("model error", numbers.plain(newest.metrics["mae"], 3), note))
+    return cards
+
+
+def _pictures(record: CampaignRecord, map_method: MapMethod) -> Mapping[str, _Picture | None]:
+    title = record.target.property.replace("_", " ")
+    drawn: dict[str, tuple[Callable[[], Figure | None], str]] = {
+        "discovery": (lambda: discovery_figure(record), f"{title} of each label in order, with the best so far"),
+        "parity": (lambda: parity_figure(record), f"predicted against labelled {title}"),
+        "calibration": (lambda: calibration_figure(record), "coverage of the predicted intervals, and z scores"),
+        "learning": (lambda: learning_figure(record), "model error and mean squared z against labels"),
+        "importances": (lambda: importances_figure(record), "the most important features"),
+        "map": (lambda: map_figure(record, method=map_method), "the pool in two dimensions"),
+    }
+    return {name: _picture(draw(), alt) for name, (draw, alt) in drawn.items()}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("active_learning.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        plain=numbers.plain,
+        duration=numbers.duration,
+        formula_parts=numbers.formula_parts,
+        with_error=numbers.with_error,
+        moment=_moment,
+        evidence=_evidence,
+    )
+    return environment
+
+
+def render_html(record: CampaignRecord, *, map_method: MapMethod = "pca") -> str:
+    """A campaign's report as one HTML page that needs nothing else: no network, no script, no other file.
+
+    The same record gives the same text, byte for byte. All text of the record is escaped.
+
+    Parameters
+    ----------
+    map_method : how the descriptor map is made; "umap" needs the extra `motherlode[umap]` and takes minutes
+
+    Raises
+    ------
+    UserError
+        If `map_method` is "umap" and umap-learn is not installed, or the pool is too small for it.
+    """
+    distinct = distinct_best(record)
+    cost, total = tables.cost_rows(record)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            goal=_goal(record),
+            title=numbers.property_title(record.target.property, ""),
+            cards=_cards(record, distinct[0] if distinct else None),
+            pictures=_pictures(record, map_method),
+            map_method=map_method,
+            best=best_table(record, N_BEST),
+            n_distinct=len(distinct),
+            rounds=tables.round_tables(record),
+            failures=tables.failure_groups(record),
+            not_featurized=tables.not_featurized_reasons(record),
+            dropped=sorted(record.dropped.items(), key=lambda item: (-item[1], item[0])),
+            cost=cost,
+            total=total,
+            spec=tables.spec_text(record),
+        )
+    )

@@ -1,0 +1,97 @@
+"""One round on one page of Markdown, with its pictures inside: what Prefect's UI shows as an artifact."""
+
+from __future__ import annotations
+
+import re
+
+from active_learning.api.record import CampaignRecord
+from active_learning.domain.campaign import RoundRecord
+from active_learning.errors import ContractError
+from active_learning.reporting import style
+from active_learning.reporting.best import distinct_best
+from active_learning.reporting.model_figures import parity_figure
+from active_learning.reporting.numbers import with_error
+from active_learning.reporting.progress_figures import discovery_figure
+from active_learning.reporting.tables import Pick, picks_of_round, round_metrics
+
+__all__ = ["escape_markdown", "round_markdown"]
+
+# 64 colors are plenty for these drawings and a third of the size.
+_DPI = 120
+_N_COLORS = 64
+_SPECIAL = re.compile(r"[&<>\"'`*_{}\[\]#|~\\@$!^=]|:(?=/)|(?<=www)\.", re.IGNORECASE)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that shows as itself anywhere in Markdown, in a table's cell too: no markup, no HTML, no link.
+
+    Signs that may mean something become numeric entities, which Markdown never reads as structure (CommonMark 0.31,
+    section 2.5); any white space becomes one blank.
+
+    >>> escape_markdown("a|b")
+    'a&#124;b'
+    """
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", " ".join(text.split()))
+
+
+def round_markdown(record: CampaignRecord, number: int) -> str:
+    """Headline, discovery curve and parity as inline PNG, the picks with reasons and outcomes, and the metrics.
+
+    All text of the record is escaped. Each picture is a data URI of some 20,000 to 60,000 characters. The parity
+    plot knows rounds up to this one only; it is left out while there is no prediction to show.
+
+    Raises
+    ------
+    ContractError
+        If the campaign has no such round.
+    """
+    found = next((r for r in record.rounds if r.number == number), None)
+    if found is None:
+        known = ", ".join(str(r.number) for r in record.rounds) or "none"
+        raise ContractError(f"campaign '{record.name}' has no round {number}; its rounds: {known}")
+    picks = picks_of_round(record, number)
+    parts = [_headline(record, found, picks), _pictures(record, number)]
+    if picks:
+        parts.append(_picks_table(record, picks))
+    metrics = round_metrics(found, record.target.unit)
+    if metrics:
+        rows = [f"| {escape_markdown(name)} | {escape_markdown(value)} |" for name, value in metrics]
+        parts.append("\n".join(["| model of this round | |", "|:--|--:|", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _headline(record: CampaignRecord, found: RoundRecord, picks: tuple[Pick, ...]) -> str:
+    kind = "first design" if found.number == 0 else f"trained on {found.n_labels} labels"
+    states = [pick.state for pick in picks]
+    outcome = f"{states.count('ok')} labelled, {states.count('failed')} failed, {states.count('open')} open"
+    lines = [f"# {escape_markdown(record.name)}, round {found.number}", ""]
+    lines.append(f"{kind}; {outcome}" if picks else f"{kind}; nothing was chosen")
+    best = next(iter(distinct_best(record)), None)
+    if best is not None:
+        value = escape_markdown(f"{with_error(best.label.value, best.label.std)} {best.label.unit}".strip())
+        lines += ["", f"Best so far: **{escape_markdown(best.formula)}**, {value}"]
+    return "\n".join(lines)
+
+
+def _pictures(record: CampaignRecord, number: int) -> str:
+    discovery = discovery_figure(record, width=7.2, height=3.3)
+    images = [f"![values of the labels in order]({style.png_data_uri(discovery, dpi=_DPI, n_colors=_N_COLORS)})"]
+    parity = parity_figure(record, number=number, width=5.0)
+    if parity is not None:
+        images.append(
+            f"![predicted against labelled values]({style.png_data_uri(parity, dpi=_DPI, n_colors=_N_COLORS)})"
+        )
+    return "\n\n".join(images)
+
+
+def _picks_table(record: CampaignRecord, picks: tuple[Pick, ...]) -> str:
+    unit = f" ({record.target.unit})" if record.target.unit else ""
+    head = ["formula", f"predicted{unit}", "score", "why", "outcome", "z", "candidate"]
+    lines = [f"| {' | '.join(map(escape_markdown, head))} |", "|:--|--:|--:|:--|:--|--:|:--|"]
+    for pick in picks:
+        outcome = f"{pick.outcome} (attempt {pick.attempt})" if pick.attempt > 1 else pick.outcome
+        if pick.detail:
+            outcome = f"{outcome}: {pick.detail}"
+        cells = [pick.formula, pick.predicted, pick.score, pick.reason, outcome, pick.z, pick.candidate]
+        lines.append(f"| {' | '.join(map(escape_markdown, cells))} |")
+    return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""How figures look, and how they become pictures. No pyplot: safe in threads and without a display."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+__all__ = [
+    "ACCENT",
+    "BEST",
+    "FAILED",
+    "GOOD",
+    "GRID",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "ROUND_COLORS",
+    "label_axes",
+    "legend",
+    "new_figure",
+    "no_data",
+    "png_bytes",
+    "png_data_uri",
+    "svg_data_uris",
+]
+
+# Okabe and Ito's colors, which color-blind readers can tell apart, beside grays. `_DARK` gives each color that would
+# not read on a dark page its stand-in there; no other color may be used twice for two meanings.
+PAPER = "#ffffff"
+INK = "#1c2430"
+MUTED = "#68717f"
+GRID = "#e3e7ec"
+ACCENT = "#0b63a8"
+BEST = "#d95f02"
+GOOD = "#0d8a6a"
+FAILED = "#b3384f"
+_DARK = {
+    PAPER: "#171c24",
+    INK: "#e8ecf1",
+    MUTED: "#9aa5b4",
+    GRID: "#2f3844",
+    ACCENT: "#5aaef0",
+    BEST: "#ff9a4d",
+    GOOD: "#35c79e",
+    FAILED: "#f2778c",
+}
+ROUND_COLORS = "viridis"
+
+_FONT_SIZE = 9.5
+_RANDOM_ID = re.compile(r'id="([A-Za-z]+[0-9a-f]{10})"')
+_HEX_COLOR = re.compile("|".join(map(re.escape, _DARK)), re.IGNORECASE)
+
+
+def new_figure(width: float = 5.2, height: float = 3.7, n_columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure with its own canvas and one row of axes; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    axes = [figure.add_subplot(1, n_columns, i + 1) for i in range(n_columns)]
+    for ax in axes:
+        ax.set_facecolor(PAPER)
+        ax.grid(True, color=GRID, linewidth=0.7)
+        ax.set_axisbelow(True)
+        ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=_FONT_SIZE - 1, length=3)
+        for side, spine in ax.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(MUTED)
+    return figure, axes
+
+
+def _plain(text: Text, *, size: float, color: str = INK) -> None:
+    # A "$" in a property's or a feature's name is a dollar, not mathematics.
+    text.set_parse_math(False)
+    text.set_fontsize(size)
+    text.set_color(color)
+
+
+def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
+    """Name both axes, and say in the title what is shown."""
+    _plain(ax.xaxis.label, size=_FONT_SIZE)
+    _plain(ax.yaxis.label, size=_FONT_SIZE)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    if title:
+        _plain(ax.set_title(title, loc="left"), size=_FONT_SIZE)
+
+
+def legend(ax: Axes, **options: object) -> None:
+    """A legend in the figure's colors, without a frame that hides data."""
+    box = ax.legend(
+        fontsize=_FONT_SIZE - 1.5,
+        labelcolor=INK,
+        framealpha=0.8,
+        facecolor=PAPER,
+        edgecolor="none",
+        **{"handletextpad": 0.5, "borderpad": 0.3, **options},
+    )
+    box.set_zorder(10)
+
+
+def no_data(ax: Axes, text: str) -> None:
+    """Say in an empty plot why it is empty."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=MUTED, fontsize=_FONT_SIZE)
+
+
+def png_bytes(figure: Figure, *, dpi: int = 110, n_colors: int | None = None) -> bytes:
+    """The figure as a PNG; with `n_colors` (at most 256) from a palette, which makes it several times smaller."""
+    buffer = io.BytesIO()
+    # No "Software" entry: the same figure gives the same bytes with every matplotlib that draws it alike.
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    if n_colors is None:
+        return buffer.getvalue()
+    small = io.BytesIO()
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(n_colors, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def png_data_uri(figure: Figure, *, dpi: int = 110, n_colors: int | None = None) -> str:
+    """The figure as a PNG in a data URI, for Markdown and for `<img>`; see `png_bytes`."""
+    return f"data:image/png;base64,{base64.b64encode(png_bytes(figure, dpi=dpi, n_colors=n_colors)).decode()}"
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    # Matplotlib names clip paths and markers at random unless a global setting is changed.
+    names = {name: f"i{i}" for i, name in enumerate(dict.fromkeys(_RANDOM_ID.findall(text)))}
+    if not names:
+        return text
+    return re.sub("|".join(map(re.escape, names)), lambda match: names[match[0]], text)
+
+
+def svg_data_uris(figure: Figure) -> tuple[str, str]:
+    """The figure as SVG in two data URIs: for a light page, and in the colors of a dark one. Drawn once."""
+    light = _svg(figure)
+    dark = _HEX_COLOR.sub(lambda match: _DARK[match[0].lower()], light)
+    uris = [f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" for svg in (light, dark)]
+    return uris[0], uris[1]

@@ -1,0 +1,137 @@
+"""When to stop, and why: each rule answers with one sentence and the numbers behind it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from active_learning.domain.campaign import Progress, Verdict
+from active_learning.domain.options import Options
+
+__all__ = ["Labels", "NoImprovement", "PoolExhausted", "UncertaintyBelow"]
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f"{value:.6g} {unit}".rstrip()
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+class Labels:
+    """Stop at a number of labels; nothing is requested beyond it."""
+
+    class Options(Options):
+        """Keys of a ``[[stopping]]`` table of kind `labels`."""
+
+        max: int = Field(..., ge=1, description="Labels to pay for; what the first design takes counts too.")
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def check(self, progress: Progress) -> Verdict | None:
+        """Stop once `max` candidates are labelled."""
+        if progress.n_labels < self.options.max:
+            return None
+        return Verdict(
+            "labels",
+            f"The budget of {_counted(self.options.max, 'label')} is used up: {progress.n_labels} are there.",
+            {"n_labels": progress.n_labels, "max": self.options.max},
+        )
+
+    def remaining(self, progress: Progress) -> int:
+        """`max` less the labels there and those on their way; never below 0."""
+        return max(self.options.max - progress.n_labels - progress.n_pending, 0)
+
+
+class NoImprovement:
+    """Stop after so many settled rounds that did not better the best label."""
+
+    class Options(Options):
+        """Keys of a ``[[stopping]]`` table of kind `no_improvement`."""
+
+        rounds: int = Field(..., ge=1, description="Settled rounds without an improvement.")
+        min_delta: float = Field(
+            0.0, ge=0, allow_inf_nan=False, description="An improvement is more than this, in the target's unit."
+        )
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def check(self, progress: Progress) -> Verdict | None:
+        """Stop if the last `rounds` rounds bettered nothing. The first design, round 0, is the base they must beat."""
+        merits = progress.merit_by_round
+        if not merits:
+            return None
+        improved = 0
+        for number, merit in enumerate(merits):
+            if merit > merits[improved] + self.options.min_delta:
+                improved = number
+        waited = len(merits) - 1 - improved
+        return self._verdict(progress, improved, waited) if waited >= self.options.rounds else None
+
+    def _verdict(self, progress: Progress, improved: int, waited: int) -> Verdict:
+        unit, min_delta = progress.target.unit, self.options.min_delta
+        best_round = max(range(len(progress.merit_by_round)), key=progress.merit_by_round.__getitem__)
+        best = progress.best_by_round[best_round]
+        more = f" of more than {_with_unit(min_delta, unit)}" if min_delta else ""
+        return Verdict(
+            "no_improvement",
+            f"No improvement{more} in {_counted(waited, 'round')}: "
+            f"the best, {_with_unit(best, unit)}, was found in round {best_round}.",
+            {
+                "best": best,
+                "best_round": best_round,
+                "improved_round": improved,
+                "rounds": waited,
+                "min_delta": min_delta,
+                "unit": unit,
+            },
+        )
+
+
+class UncertaintyBelow:
+    """Stop once the model is sure enough of every candidate that could still be chosen."""
+
+    class Options(Options):
+        """Keys of a ``[[stopping]]`` table of kind `uncertainty_below`."""
+
+        std: float = Field(
+            ..., gt=0, allow_inf_nan=False, description="Largest predicted standard deviation, in the target's unit."
+        )
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def check(self, progress: Progress) -> Verdict | None:
+        """Stop if the largest predicted std is below `std`; go on as long as there is no model."""
+        if progress.max_std is None or progress.max_std >= self.options.std:
+            return None
+        unit = progress.target.unit
+        return Verdict(
+            "uncertainty_below",
+            f"The largest predicted standard deviation, {_with_unit(progress.max_std, unit)}, "
+            f"is below {_with_unit(self.options.std, unit)}.",
+            {"max_std": progress.max_std, "std": self.options.std, "unit": unit},
+        )
+
+
+class PoolExhausted:
+    """Stop when no candidate is left and none is on its way."""
+
+    class Options(Options):
+        """Keys of a ``[[stopping]]`` table of kind `pool_exhausted`: none."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def check(self, progress: Progress) -> Verdict | None:
+        """Stop if nothing can be requested any more and nothing is being labelled."""
+        if progress.n_available or progress.n_pending:
+            return None
+        return Verdict(
+            "pool_exhausted",
+            f"The pool is exhausted: of {_counted(progress.n_candidates, 'candidate')} {progress.n_labels} are "
+            "labelled and none is left to ask for.",
+            {"n_candidates": progress.n_candidates, "n_labels": progress.n_labels},
+        )

@@ -1,0 +1,150 @@
+"""The flows: `campaign` works to the end, `tick` makes one pass.
+
+A flow holds nothing that matters: it asks the engine what is next and runs the task of that action. It can be killed
+at any line; the next run goes on from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_client, get_run_logger, tags
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from active_learning.api.campaign import Campaign
+from active_learning.domain import actions as do
+from active_learning.domain.campaign import CampaignSnapshot
+from active_learning.engine.deciding import next_action
+from active_learning.engine.performing import GoesOn, one_pass, to_the_end
+from active_learning.errors import StaleVersion
+from tasks.bench import Attached, NotAttached, attach, attached
+from tasks.steps import step_of
+from tasks.views import follow_request, open_budget, publish_round, update_budget
+
+__all__ = ["campaign", "tick"]
+
+_VIEWS = 64
+"""Requests followed at once; more wait for a place in the UI, not for their calculation."""
+
+_runner: Any = ThreadPoolTaskRunner(max_workers=_VIEWS)
+
+
+@contextmanager
+def _attached(path: str) -> Iterator[Attached]:
+    """The campaign that the command line attached, or (started by a worker) one that this flow opens itself."""
+    with ExitStack() as stack:
+        try:
+            found = attached(path)
+        except NotAttached:
+            opened = stack.enter_context(Campaign.create(Path(path)))
+            found = stack.enter_context(attach(opened, stack.enter_context(opened.work())))
+        yield found
+
+
+class _Show:
+    """What one flow run shows in the UI: its name, the requests it follows, the rounds, the budget."""
+
+    def __init__(self, here: Attached, path: str) -> None:
+        self._here = here
+        self._path = path
+        self._followed: dict[str, PrefectFuture[Any]] = {}
+        self._published: set[tuple[int, bool]] = set()
+        self._budget: UUID | None = None
+        self._name = ""
+
+    def before(self, snapshot: CampaignSnapshot) -> None:
+        """Bring the view up to date with a snapshot."""
+        for request in snapshot.requests:
+            if request.is_open and request.id not in self._followed and len(self._open()) < _VIEWS - 4:
+                with tags(f"round {request.round}"):
+                    self._followed[request.id] = follow_request.submit(self._path, request.id, request.formula)
+        in_flight = sum(request.is_open for request in snapshot.requests)
+        self._rename(f"{self._here.campaign.name} · round {max(0, snapshot.n_rounds - 1)} · {in_flight} in flight")
+        self._move_bar(snapshot)
+
+    def _open(self) -> list[PrefectFuture[Any]]:
+        return [future for future in self._followed.values() if not future.state.is_final()]
+
+    def _rename(self, name: str) -> None:
+        if name != self._name and flow_run.id:
+            with get_client(sync_client=True) as client:
+                client.update_flow_run(UUID(flow_run.id), name=name)
+            self._name = name
+
+    def _move_bar(self, snapshot: CampaignSnapshot) -> None:
+        progress = snapshot.progress
+        if progress is None:
+            return
+        self._budget = self._budget or open_budget(self._here.campaign.name)
+        limit = progress.n_candidates
+        if snapshot.budget is not None:
+            limit = min(limit, progress.n_labels + progress.n_pending + snapshot.budget)
+        update_budget(self._budget, self._here.campaign.name, progress.n_labels, limit)
+
+    def after(self, action: do.Action, n_rounds: int) -> None:
+        """Publish the round that opened, and once more the one that it follows, which has its outcomes now."""
+        match action:
+            case do.OpenRound(number, _):
+                self._publish(number - 1, settled=True)
+                self._publish(number, settled=False)
+            case do.Conclude():
+                for number in (n_rounds - 1, n_rounds):
+                    self._publish(number, settled=True)
+
+    def _publish(self, number: int, *, settled: bool) -> None:
+        n_rounds = len(self._here.campaign.store.read().rounds)
+        if 0 <= number < n_rounds and (number, settled) not in self._published:
+            self._published.add((number, settled))
+            publish_round(self._path, number)
+
+    def end(self) -> None:
+        """Let the followers end."""
+        self._here.over.set()
+        for future in self._followed.values():
+            future.wait()
+
+
+def _act(here: Attached, path: str, goes_on: GoesOn, *, wait: bool) -> None:
+    """Decide, act, show, until `goes_on` says no."""
+    logger = get_run_logger()
+    show = _Show(here, path)
+    try:
+        while True:
+            snapshot = here.bench.snapshot()
+            show.before(snapshot)
+            action = next_action(snapshot)
+            if isinstance(action, do.Finished) or not goes_on(action):
+                return
+            try:
+                with tags(f"round {max(0, snapshot.n_rounds - 1)}"):
+                    said = step_of(path, action, wait=wait)
+            except StaleVersion:
+                continue
+            logger.info(said)
+            here.say(said)
+            show.after(action, snapshot.n_rounds)
+    finally:
+        show.end()
+
+
+@flow(name="campaign", task_runner=_runner, persist_result=False, retries=0)
+def campaign(path: str) -> dict[str, Any]:
+    """Work on a campaign until it stops, or until only a person can go on. Returns its status."""
+    with _attached(path) as here, tags(here.campaign.name):
+        _act(here, path, to_the_end, wait=True)
+        return here.campaign.outcome()
+
+
+@flow(name="tick", task_runner=_runner, persist_result=False, retries=0)
+def tick(path: str) -> dict[str, Any]:
+    """One pass: collect, decide, submit. Waits for its own batch only where jobs die with their process."""
+    with _attached(path) as here, tags(here.campaign.name):
+        waits = here.campaign.waits
+        _act(here, path, one_pass(waits=waits), wait=waits)
+        return here.campaign.outcome()

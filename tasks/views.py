@@ -1,0 +1,85 @@
+"""What the Prefect UI shows beside the steps: one task run for each request, the science of each round, the budget.
+
+These are views. Nothing reads them back, and a campaign loses nothing if they are lost.
+"""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from active_learning.reporting.rounds import round_markdown
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+
+from active_learning.domain.label import Label
+from active_learning.domain.request import Request, RequestState
+from tasks.bench import attached
+
+__all__ = ["artifact_key", "follow_request", "open_budget", "publish_round", "update_budget"]
+
+_LOOK_S = 0.5
+
+
+def artifact_key(*parts: object) -> str:
+    """A key as Prefect wants it: lowercase letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(str(part) for part in parts).lower()).strip("-")
+
+
+@task(
+    name="label",
+    task_run_name="{formula} · {request_id}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=0,
+)
+def follow_request(campaign: str, request_id: str, formula: str) -> State[str]:  # noqa: ARG001 - names the run
+    """Show a request for as long as it is open; ends as its label ended."""
+    here = attached(campaign)
+    while not here.over.wait(_LOOK_S):
+        request = here.campaign.store.request(request_id)
+        if not request.is_open:
+            return _end(request, here.campaign.store.labels_of(request_id))
+    return Cancelled(message="the flow ended before the calculation; the campaign's store knows how it goes on")
+
+
+def _end(request: Request, labels: tuple[Label, ...]) -> State[str]:
+    said = ", ".join(f"{label.property} = {label.value:.6g} {label.unit}" for label in labels)
+    match request.state:
+        case RequestState.SUCCEEDED:
+            return Completed(message=said, data=said)
+        case RequestState.CANCELLED:
+            return Cancelled(message="withdrawn")
+        case RequestState.LOST:
+            return Failed(message="lost: its job died with the process or machine it ran on; it is tried again")
+        case _:
+            assert request.failure is not None
+            return Failed(message=f"{request.failure.kind}: {request.failure.detail}")
+
+
+@task(name="publish round", task_run_name="publish round {number}", cache_policy=NO_CACHE, persist_result=False)
+def publish_round(campaign: str, number: int) -> str:
+    """Put a round's figures and picks on a page of the UI; the same key again is the page's next version."""
+    record = attached(campaign).campaign.record()
+    key = artifact_key(record.name, "round", number)
+    create_markdown_artifact(
+        markdown=round_markdown(record, number), key=key, description=f"{record.name}: round {number}"
+    )
+    return key
+
+
+def open_budget(name: str) -> UUID:
+    """A progress bar for the labels; returns its id."""
+    # In a synchronous flow Prefect's sync-compatible call returns the id itself.
+    found = create_progress_artifact(0.0, key=artifact_key(name, "labels"), description=f"{name}: labels")
+    assert isinstance(found, UUID)
+    return found
+
+
+def update_budget(artifact: UUID, name: str, n_labels: int, limit: int) -> None:
+    """Move the bar."""
+    share = min(100.0, 100.0 * n_labels / max(1, limit))
+    update_progress_artifact(artifact, share, description=f"{name}: {n_labels} of at most {limit} labels")

@@ -1,0 +1,189 @@
+"""Which batch is taken from the scores, and which candidates make the first design."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from active_learning.errors import ContractError
+from active_learning.selection import scaling
+from active_learning.selection.design import representatives
+from active_learning.selection.diverse import Diverse
+from active_learning.selection.top import Top
+
+NONE_PENDING = np.empty((0, 2))
+
+
+def _rng(seed: int = 1) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def _diverse(**options: Any) -> Diverse:
+    return Diverse(Diverse.Options(**options))
+
+
+def _islands(n_islands: int = 5, n_each: int = 20) -> tuple[Any, Any]:
+    """Points around well separated centers, and the island of each."""
+    centers = np.column_stack([np.arange(n_islands) * 10.0, (np.arange(n_islands) % 2) * 10.0])
+    island = np.repeat(np.arange(n_islands), n_each)
+    return centers[island] + _rng(0).normal(scale=0.1, size=(len(island), 2)), island
+
+
+def test_top_takes_the_highest_scores_and_breaks_ties_by_row() -> None:
+    scores = np.array([1.0, 3.0, 2.0, 3.0, 2.0, 2.0])
+    rows = Top(Top.Options()).choose(scores, np.zeros((6, 2)), 4, X_pending=NONE_PENDING, rng=_rng())
+    np.testing.assert_array_equal(rows, [1, 3, 2, 4])
+
+
+@pytest.mark.parametrize("selection", [Top(Top.Options()), _diverse()])
+def test_a_negative_number_of_candidates_is_refused(selection: Any) -> None:
+    with pytest.raises(ContractError, match="cannot choose -1 candidates"):
+        selection.choose(np.ones(3), np.ones((3, 2)), -1, X_pending=NONE_PENDING, rng=_rng())
+
+
+def test_a_diverse_batch_takes_the_best_of_each_island() -> None:
+    X, island = _islands()
+    scores = _rng(2).random(100) + island  # the last island scores best everywhere: top would take it alone
+    rows = _diverse(promising=20).choose(scores, X, 5, X_pending=NONE_PENDING, rng=_rng())
+    assert sorted(island[rows]) == [0, 1, 2, 3, 4]
+    for row in rows:
+        assert scores[row] == scores[island == island[row]].max()
+    top = Top(Top.Options()).choose(scores, X, 5, X_pending=NONE_PENDING, rng=_rng())
+    assert set(island[top]) == {4}
+
+
+def test_an_island_where_a_candidate_is_being_labelled_is_taken_already() -> None:
+    X, island = _islands()
+    pending = X[[85, 65]]  # of islands 4 and 3
+    keep = np.setdiff1d(np.arange(100), [85, 65])
+    rows = _diverse(promising=20).choose(island[keep] * 1.0, X[keep], 3, X_pending=pending, rng=_rng())
+    assert sorted(island[keep][rows]) == [0, 1, 2]
+
+
+def test_only_promising_candidates_are_considered() -> None:
+    X, island = _islands()
+    rows = _diverse(promising=4).choose(island * 1.0, X, 5, X_pending=NONE_PENDING, rng=_rng())
+    assert set(island[rows]) == {4}
+    limited = _diverse(promising=20, pool_limit=5).choose(-np.arange(100.0), X, 5, X_pending=NONE_PENDING, rng=_rng())
+    np.testing.assert_array_equal(limited, [0, 1, 2, 3, 4])
+
+
+def test_repetitions_of_pending_or_chosen_candidates_come_last() -> None:
+    X = np.array([[0.0, 0.0]] * 4 + [[1.0, 0.0]] * 4 + [[0.0, 1.0], [5.0, 5.0]])
+    scores = np.arange(10.0)[::-1]
+    rows = _diverse().choose(scores, X, 3, X_pending=X[:1], rng=_rng())
+    np.testing.assert_array_equal(rows, [4, 8, 9])
+    with_one_repetition = _diverse().choose(scores, X, 4, X_pending=X[:1], rng=_rng())
+    np.testing.assert_array_equal(with_one_repetition, [0, 4, 8, 9])
+
+
+def test_the_unit_of_a_feature_does_not_matter() -> None:
+    X, _island = _islands()
+    scores = _rng(2).random(100)
+    plain = _diverse(promising=20).choose(scores, X, 5, X_pending=NONE_PENDING, rng=_rng())
+    scaled = _diverse(promising=20).choose(scores, X * [1e6, 1e-3], 5, X_pending=NONE_PENDING, rng=_rng())
+    np.testing.assert_array_equal(plain, scaled)
+
+
+def test_rounding_in_a_constant_feature_is_not_blown_up() -> None:
+    noise = 0.3 + np.array([0.0, 5e-17, 1e-16, 2e-16])
+    mean, std = scaling.standard_scale(np.column_stack([noise, [1.0, 2.0, 3.0, 4.0], np.zeros(4), np.full(4, 0.1)]))
+    np.testing.assert_allclose(std, [1.0, np.std([1, 2, 3, 4]), 1.0, 1.0])
+    np.testing.assert_allclose(mean, [0.3, 2.5, 0.0, 0.1])
+
+
+@pytest.mark.parametrize("n_rows", [1500, 2500])
+def test_one_thread_and_two_choose_the_same(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "_MANY_ROWS", 2000)
+    X, scores = _rng(0).normal(size=(n_rows, 20)), _rng(1).random(n_rows)
+    pending = _rng(2).normal(size=(4, 20))
+
+    def chosen(threads: int) -> list[Any]:
+        with threadpool_limits(limits=threads):
+            batch = _diverse(promising=100).choose(scores, X, 12, X_pending=pending, rng=_rng())
+            return [*batch, *representatives(X, 12, rng=_rng())]
+
+    assert chosen(1) == chosen(2)
+
+
+def test_pending_candidates_with_other_features_are_refused() -> None:
+    with pytest.raises(ContractError, match="X_pending has 3 features, X has 2"):
+        _diverse().choose(np.ones(4), np.ones((4, 2)), 2, X_pending=np.ones((1, 3)), rng=_rng())
+
+
+@pytest.mark.parametrize("where", ["X", "X_pending"])
+def test_a_feature_that_is_not_finite_is_refused_and_its_row_named(where: str) -> None:
+    matrices = {"X": np.ones((4, 2)), "X_pending": np.ones((3, 2))}
+    matrices[where][2, 0] = np.nan
+    with pytest.raises(ContractError, match=f"{where} is not finite in row 2"):
+        _diverse().choose(np.ones(4), matrices["X"], 2, X_pending=matrices["X_pending"], rng=_rng())
+
+
+@pytest.mark.parametrize("key", ["promising", "pool_limit"])
+def test_options_out_of_range_are_refused(key: str) -> None:
+    with pytest.raises(ValidationError, match=key):
+        Diverse.Options(**{key: 0})
+
+
+# The first design
+
+
+def test_the_first_design_has_one_candidate_of_each_island() -> None:
+    X, island = _islands()
+    rows = representatives(X, 5, rng=_rng())
+    assert sorted(island[rows]) == [0, 1, 2, 3, 4]
+
+
+def test_a_representative_is_the_nearest_to_the_center_of_its_cluster() -> None:
+    X, island = _islands()
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    reference = KMeans(5, n_init=10, random_state=0).fit(Z)
+    distance = np.linalg.norm(Z - reference.cluster_centers_[reference.labels_], axis=1)
+    expected = {int(np.flatnonzero(island == i)[np.argmin(distance[island == i])]) for i in range(5)}
+    assert set(representatives(X, 5, rng=_rng()).tolist()) == expected
+
+
+def test_the_largest_groups_come_first() -> None:
+    sizes = [5, 40, 20]
+    X = np.repeat(np.array([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]]), sizes, axis=0)
+    X = X + _rng(3).normal(scale=0.1, size=X.shape)
+    group = np.repeat([0, 1, 2], sizes)
+    np.testing.assert_array_equal(group[representatives(X, 3, rng=_rng())], [1, 2, 0])
+
+
+def test_constant_features_are_harmless() -> None:
+    X, _island = _islands()
+    padded = np.column_stack([X, np.full((100, 3), 0.1)])
+    np.testing.assert_array_equal(representatives(padded, 7, rng=_rng()), representatives(X, 7, rng=_rng()))
+
+
+def test_every_distinct_candidate_comes_before_a_repeated_one() -> None:
+    X = np.repeat(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 6, axis=0)
+    rows = representatives(X, 5, rng=_rng())
+    assert len(set(rows.tolist())) == 5
+    assert {tuple(row) for row in X[rows[:3]]} == {(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)}
+
+
+@pytest.mark.parametrize(("n", "expected"), [(0, 0), (1, 1), (4, 4), (9, 4)])
+def test_as_many_as_wanted_or_all(n: int, expected: int) -> None:
+    rows = representatives(np.arange(8.0).reshape(4, 2), n, rng=_rng())
+    assert sorted(set(rows.tolist())) == sorted(rows.tolist())
+    assert len(rows) == expected
+
+
+def test_many_candidates_are_clustered_in_mini_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "_MANY_ROWS", 50)
+    X, island = _islands()
+    rows = representatives(X, 5, rng=_rng())
+    assert sorted(island[rows]) == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(rows, representatives(X, 5, rng=_rng()))
+
+
+def test_a_first_design_of_less_than_none_is_refused() -> None:
+    with pytest.raises(ContractError, match="cannot choose -2 candidates"):
+        representatives(np.ones((3, 2)), -2, rng=_rng())

@@ -1,0 +1,142 @@
+"""The forests as surrogates."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+
+from active_learning.domain.protocols import HasImportances
+from active_learning.errors import ContractError
+from active_learning.surrogates.forest import ExtraTrees, RandomForest
+
+BOTH = pytest.mark.parametrize(
+    ("plug_in", "peer"), [(RandomForest, RandomForestRegressor), (ExtraTrees, ExtraTreesRegressor)]
+)
+
+
+def _data() -> tuple[Any, Any]:
+    X = np.random.default_rng(0).normal(size=(80, 6))
+    return X, 5.0 + X[:, 0] - X[:, 1] * X[:, 2]
+
+
+def _fit(plug_in: Any, X: Any, y: Any, seed: int = 1, **options: Any) -> Any:
+    return plug_in(plug_in.Options(n_trees=25, **options)).fit(X, y, rng=np.random.default_rng(seed))
+
+
+@BOTH
+def test_it_predicts_what_scikit_learn_predicts(plug_in: Any, peer: Any) -> None:
+    X, y = _data()
+    seed = int(np.random.default_rng(1).integers(2**31))
+    reference = peer(n_estimators=25, max_features=0.5, min_samples_leaf=2, random_state=seed)
+    low, span = y[:50].min(), np.ptp(y[:50])
+    reference.fit(X[:50], (y[:50] - low) / span)
+    prediction = _fit(plug_in, X[:50], y[:50], max_features=0.5, min_samples_leaf=2).predict(X)
+    np.testing.assert_allclose(prediction.mean[:, 0], low + span * reference.predict(X), rtol=1e-12)
+    by_tree = np.stack([tree.predict(X.astype(np.float32)) for tree in reference.estimators_])
+    np.testing.assert_allclose(prediction.std[:, 0], span * by_tree.std(axis=0), rtol=1e-9, atol=1e-12)
+
+
+@BOTH
+def test_draws_are_the_trees_behind_mean_and_std(plug_in: Any, peer: Any) -> None:
+    X, y = _data()
+    model = _fit(plug_in, X, y)
+    draws, prediction = model.draws(X), model.predict(X)
+    assert draws.shape == (25, 80, 1)
+    assert prediction.draws is None
+    np.testing.assert_allclose(draws.mean(axis=0), prediction.mean, rtol=1e-9)
+    np.testing.assert_allclose(draws.std(axis=0), prediction.std, rtol=1e-9, atol=1e-12)
+
+
+@BOTH
+def test_the_number_of_threads_does_not_change_the_result(plug_in: Any, peer: Any) -> None:
+    X, y = _data()
+    one, two = (_fit(plug_in, X, y, n_jobs=n).predict(X) for n in (1, 2))
+    np.testing.assert_array_equal(one.mean, two.mean)
+    np.testing.assert_array_equal(one.std, two.std)
+
+
+@BOTH
+def test_another_seed_gives_another_forest(plug_in: Any, peer: Any) -> None:
+    X, y = _data()
+    assert (_fit(plug_in, X[:40], y[:40], 1).predict(X).mean != _fit(plug_in, X[:40], y[:40], 2).predict(X).mean).any()
+
+
+@BOTH
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**30])  # powers of two, so that no rounding decides between equal splits
+def test_the_unit_of_the_target_does_not_matter(plug_in: Any, peer: Any, unit: float) -> None:
+    X, y = _data()
+    plain, scaled = _fit(plug_in, X, y).predict(X), _fit(plug_in, X, y * unit).predict(X)
+    np.testing.assert_allclose(scaled.mean, plain.mean * unit, rtol=1e-12)
+    np.testing.assert_allclose(scaled.std, plain.std * unit, rtol=1e-12)
+
+
+def test_scikit_learn_alone_does_not_learn_labels_of_1e_minus_9() -> None:
+    X, y = _data()
+    alone = RandomForestRegressor(n_estimators=5, random_state=0).fit(X, y * 1e-9)
+    assert all(tree.get_depth() <= 1 for tree in alone.estimators_)
+
+
+@BOTH
+def test_a_constant_target_is_met_exactly_and_with_certainty(plug_in: Any, peer: Any) -> None:
+    X, _y = _data()
+    model = _fit(plug_in, X, np.full(80, 0.1))
+    np.testing.assert_array_equal(model.predict(X).mean, 0.1)
+    np.testing.assert_array_equal(model.predict(X).std, 0.0)
+    np.testing.assert_array_equal(model.importances, 0.0)
+
+
+@BOTH
+def test_importances_find_the_features_that_matter(plug_in: Any, peer: Any) -> None:
+    X, _y = _data()
+    model = _fit(plug_in, X, 10 * X[:, 4])
+    assert isinstance(model, HasImportances)
+    assert model.importances.argmax() == 4
+    assert model.importances.sum() == pytest.approx(1.0)
+
+
+def test_a_trained_forest_is_frozen() -> None:
+    model = _fit(RandomForest, *_data())
+    with pytest.raises(dataclasses.FrozenInstanceError, match="low"):
+        model.low = 0.0
+
+
+def test_a_feature_beyond_32_bits_is_refused_and_its_place_named() -> None:
+    X, y = _data()
+    X[3, 1] = 1e39
+    with pytest.raises(ContractError, match=r"1e\+39 in row 3, column 1"):
+        _fit(RandomForest, X, y)
+
+
+def test_features_of_one_candidate_alone_are_refused() -> None:
+    X, y = _data()
+    with pytest.raises(ContractError, match=r"\(n_candidates, n_features\), got \(6,\)"):
+        _fit(RandomForest, X, y).predict(X[0])
+
+
+@pytest.mark.parametrize("accepted", [1.0, 0.333, "sqrt", None])
+def test_max_features_may_be_a_fraction_sqrt_or_none(accepted: Any) -> None:
+    assert _fit(RandomForest, *_data(), max_features=accepted).predict(_data()[0]).mean.shape == (80, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("max_features", 0.0), ("max_features", 1.5), ("n_trees", 1), ("min_samples_leaf", 0), ("n_jobs", 0)],
+)
+def test_options_out_of_range_are_refused(key: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=key):
+        RandomForest.Options(**{key: value})
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(ValidationError, match="n_estimators"):
+        ExtraTrees.Options(n_estimators=5)
+
+
+def test_accuracy_is_the_default() -> None:
+    options = RandomForest.Options()
+    assert (options.n_trees, options.max_features, options.min_samples_leaf, options.n_jobs) == (300, 1.0, 1, None)
