@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from active_learning.errors import ContractError
 __all__ = ["Contact", "closest_contact", "minimum_distance", "neighbor_distances", "scaled", "volume_of"]
 
 Floats = NDArray[np.float64]
+_BLOCK = 100_000
+"""Distances in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -89,24 +91,32 @@ def _translations(basis: Floats, reach: float) -> Floats:
     return np.asarray(steps.reshape(-1, 3) @ basis, dtype=np.float64)
 
 
-def _distances_from(site: int, sites: Floats, basis: Floats, translations: Floats) -> Floats:
-    """(n_sites, n_translations) distances; infinite to the site itself."""
-    apart = sites - sites[site]
-    near = (apart - np.rint(apart)) @ basis
-    distances: Floats = np.linalg.norm(near[:, None, :] + translations[None, :, :], axis=-1)
-    distances[site, np.all(translations == 0.0, axis=1)] = np.inf
-    return distances
+def _distances(basis: Floats, sites: Floats, translations: Floats) -> Iterator[tuple[int, Floats]]:
+    """Distances from a few sites at a time: the first of them, and (n_few, n_sites, n_translations).
+
+    A site is infinitely far from itself; its images are not.
+    """
+    few = max(1, _BLOCK // (len(sites) * len(translations)))
+    here = int(np.flatnonzero(~translations.any(axis=1))[0])
+    for first in range(0, len(sites), few):
+        apart = sites[None, :, :] - sites[first : first + few, None, :]
+        near = (apart - np.rint(apart)) @ basis
+        vectors = near[:, :, None, :] + translations
+        distances = np.sqrt(np.einsum("ijkx,ijkx->ijk", vectors, vectors))
+        rows = np.arange(len(distances))
+        distances[rows, first + rows, here] = np.inf
+        yield first, distances
 
 
 def _closest(crystal: Crystal, basis: Floats, sites: Floats, radii: Floats, reach: float) -> Contact:
-    translations = _translations(basis, reach)
     best = Contact(("", ""), np.inf, np.inf)
-    for i in range(len(sites)):
-        distances = _distances_from(0, sites[i:], basis, translations).min(axis=1)
-        ratios = distances / (radii[i] + radii[i:])
-        j = int(np.argmin(ratios))
-        if ratios[j] < best.ratio:
-            best = Contact((crystal.species[i], crystal.species[i + j]), float(distances[j]), float(ratios[j]))
+    for first, images in _distances(basis, sites, _translations(basis, reach)):
+        distances = images.min(axis=2)
+        ratios = distances / (radii[first : first + len(distances), None] + radii)
+        i, j = np.unravel_index(int(np.argmin(ratios)), ratios.shape)
+        if ratios[i, j] < best.ratio:
+            pair = (crystal.species[first + i], crystal.species[j])
+            best = Contact(pair, float(distances[i, j]), float(ratios[i, j]))
     return best
 
 
@@ -169,12 +179,12 @@ def neighbor_distances(crystal: Crystal, n: int) -> dict[tuple[str, str], Floats
     fewest = min(crystal.amounts.values())
     reach = float(np.cbrt(volume_of(crystal) * n / fewest))
     while True:
-        translations = _translations(basis, reach)
         near: dict[tuple[str, str], list[Floats]] = {(a, b): [] for a in elements for b in elements}
-        for i, symbol in enumerate(crystal.species):
-            distances = _distances_from(i, sites, basis, translations)
-            for element in elements:
-                near[symbol, element].append(np.sort(distances[species == element], axis=None)[:n])
+        for first, images in _distances(basis, sites, _translations(basis, reach)):
+            for i, distances in enumerate(images, start=first):
+                for element in elements:
+                    row = np.sort(distances[species == element], axis=None)[:n]
+                    near[crystal.species[i], element].append(row)
         # Beyond `reach` some images are missing, so what was found there may not be the nearest.
         if all(len(row) == n and row[-1] <= reach for rows in near.values() for row in rows):
             return {pair: np.mean(rows, axis=0) for pair, rows in near.items()}

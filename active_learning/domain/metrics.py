@@ -79,8 +79,8 @@ def rmse(y: Floats, mean: Floats) -> float:
 def mape(y: Floats, mean: Floats) -> float:
     """Mean absolute percentage error as a fraction, ``mean(|y - mean| / |y|)``; 0.1 is ten percent.
 
-    Rows where `y` is zero (to the resolution of a float beside the largest ``|y|``) have no relative error and are
-    left out. It grows without bound as values near zero: read it for properties that stay away from zero.
+    Rows where `y` is zero (to the resolution of a float beside the largest ``|y|`` or ``|mean|``) have no relative
+    error and are left out. It grows without bound as values near zero: read it for properties that stay away from zero.
 
     Raises
     ------
@@ -88,10 +88,15 @@ def mape(y: Floats, mean: Floats) -> float:
         If every `y` is zero.
     """
     y, mean = _checked(y=y, mean=mean)
-    rows = np.abs(y) > np.finfo(np.float64).eps * np.abs(y).max()
+    rows = _is_relative(y, mean)
     if not rows.any():
         raise ContractError("every value is zero: a relative error does not exist")
     return float((np.abs(y - mean)[rows] / np.abs(y)[rows]).mean())
+
+
+def _is_relative(y: Floats, mean: Floats) -> NDArray[np.bool_]:
+    """Rows that have a relative error."""
+    return np.abs(y) > np.finfo(np.float64).eps * max(np.abs(y).max(), np.abs(mean).max())
 
 
 def r2(y: Floats, mean: Floats) -> float:
@@ -221,7 +226,7 @@ def regression_metrics(y: Floats, mean: Floats, std: Floats) -> dict[str, float]
     y, mean, std = _checked(y=y, mean=mean, std=std)
     metrics = {"mae": mae(y, mean), "rmse": rmse(y, mean), "r2": r2(y, mean), "mean_z2": mean_z2(y, mean, std)}
     metrics["miscalibration_area"] = miscalibration_area(y, mean, std)
-    if y.any():
+    if _is_relative(y, mean).any():
         metrics["mape"] = mape(y, mean)
     n_bins = min(_ENCE_BINS, len(y) // _ENCE_BIN)
     if n_bins >= 2 and np.sort(std)[math.ceil(len(y) / n_bins) - 1] > 0:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from active_learning.crystals.geometry import Contact, closest_contact, neighbor_distances
@@ -63,18 +64,20 @@ class Sieve:
     """Lets a candidate pass, or says why not. It remembers what passed, so one reading of a pool needs one sieve.
 
     Two crystals are the same if their keys are the same (formula, space group, Wyckoff letters) and so is their
-    geometry: the distances to the 8 nearest neighbors of each element around each element, within 1 %. The key alone
-    would take polymorphs for one another, because it does not see free parameters.
+    geometry: the distances to the 24 nearest neighbors of each element around each element, within 1 %. The key alone
+    would take polymorphs for one another, because it does not see free parameters; and one shell of neighbors is not
+    enough: indium and protactinium, both squeezed body-centered cubic, agree in the nearest eight.
     """
 
-    _N_NEIGHBORS = 8
+    _N_NEIGHBORS = 24
     _TOLERANCE = 0.01
 
     def __init__(self, options: FilterOptions, elements: Collection[str] | None = None) -> None:
         self._options = options
         self._elements = elements
         self._ids: dict[str, str] = {}
-        self._by_key: dict[str, list[Candidate]] = {}
+        self._by_key: dict[str, list[tuple[Candidate, Crystal]]] = {}
+        self._shells: dict[str, Mapping[tuple[str, str], NDArray[np.float64]]] = {}
 
     def sift(self, candidate: Candidate, key: str | None = None) -> Candidate | Dropped:
         """The candidate, if it passes; else why it does not. `key` is its crystal key, if it is known already."""
@@ -114,12 +117,15 @@ class Sieve:
         if not self._options.drop_duplicates:
             return None
         alike = self._by_key.setdefault(key or crystal_key(crystal), [])
-        for other in alike:
-            if other.crystal is not None and self._same_geometry(crystal, other.crystal):
+        for other, other_crystal in alike:
+            first, second = self._shells_of(candidate.id, crystal), self._shells_of(other.id, other_crystal)
+            if all(np.allclose(first[pair], second[pair], rtol=self._TOLERANCE, atol=0.0) for pair in first):
                 return f"duplicate: the same crystal as {other.origin}"
-        alike.append(candidate)
+        alike.append((candidate, crystal))
         return None
 
-    def _same_geometry(self, one: Crystal, other: Crystal) -> bool:
-        first, second = (neighbor_distances(crystal, self._N_NEIGHBORS) for crystal in (one, other))
-        return all(np.allclose(first[pair], second[pair], rtol=self._TOLERANCE, atol=0.0) for pair in first)
+    def _shells_of(self, candidate_id: str, crystal: Crystal) -> Mapping[tuple[str, str], NDArray[np.float64]]:
+        """Neighbor distances; computed only for crystals whose key is not theirs alone, and once."""
+        if candidate_id not in self._shells:
+            self._shells[candidate_id] = neighbor_distances(crystal, self._N_NEIGHBORS)
+        return self._shells[candidate_id]

@@ -45,8 +45,7 @@ def _try(read: Callable[[str], Crystal], text: str) -> Crystal | str:
         except ContractError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - a broken file may raise anything, and is reported as dropped
-            message = " ".join(str(error).split())
-            return f"cannot be read: {message or type(error).__name__}"[:300]
+            return f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 def _cif_block(text: str) -> Crystal:

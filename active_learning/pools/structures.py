@@ -56,7 +56,7 @@ class Structures:
         files = [
             (file.relative_to(root).as_posix(), file, reader)
             for file in sorted(paths)
-            if (reader := reader_of(file)) and file.is_file() and not _is_hidden(file.relative_to(root))
+            if (reader := reader_of(file)) and not file.is_dir() and not _is_hidden(file.relative_to(root))
         ]
         if not files:
             what = "is not a file of a known kind" if path.is_file() else "holds no file of a known kind"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import matplotlib
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from active_learning.api.record import CampaignRecord
@@ -94,7 +98,7 @@ def map_figure(record: CampaignRecord, *, method: MapMethod = "pca") -> Figure |
     if len(rows) < len(record.candidate_ids):
         shown = f"pool ({len(rows):,} of {len(record.candidate_ids):,})"
     size = float(np.clip(12000 / len(rows), 3, 14))
-    ax.scatter(*plane.T, s=size, color=_POOL, alpha=0.45, linewidths=0, rasterized=True)
+    ax.scatter(plane[:, 0], plane[:, 1], s=size, color=_POOL, alpha=0.45, linewidths=0, rasterized=True)
     ax.scatter([], [], s=14, color=_POOL, linewidths=0, label=shown)
     position = {record.candidate_ids[row]: xy for row, xy in zip(rows, plane, strict=True)}
     _draw_requests(figure, ax, record, position)
@@ -104,23 +108,31 @@ def map_figure(record: CampaignRecord, *, method: MapMethod = "pca") -> Figure |
     return figure
 
 
+def _scatter(ax: Axes, points: Sequence[Floats], **options: Any) -> PathCollection:
+    table = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return ax.scatter(table[:, 0], table[:, 1], **options)
+
+
 def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: dict[str, Floats]) -> None:
     failed = given_up(record)
     rounds = {r.candidate_id: r.round for r in candidate_requests(record) if r.candidate_id in position}
     first = [position[c] for c, number in rounds.items() if number == 0 and c not in failed]
     chosen = {c: number for c, number in rounds.items() if number > 0 and c not in failed}
+    labelled = dict.fromkeys(label.candidate_id for label in record.target_labels)
+    told = [position[c] for c in labelled if c in position and c not in rounds]
+    lost = [position[c] for c in sorted(failed) if c in position]
+    best = [position[b.label.candidate_id] for b in distinct_best(record) if b.label.candidate_id in position][:1]
     edge: dict[str, Any] = {"edgecolors": style.PAPER, "linewidths": 0.6}
     if first:
-        ax.scatter(*np.array(first).T, s=34, marker="s", color=style.MUTED, label="first design", zorder=3, **edge)
+        _scatter(ax, first, s=34, marker="s", color=style.MUTED, label="first design", zorder=3, **edge)
     if chosen:
         _draw_chosen(figure, ax, chosen, position, edge)
-    lost = [position[c] for c in sorted(failed) if c in position]
+    if told:
+        _scatter(ax, told, s=34, marker="D", color=style.GOOD, label="told", zorder=3, **edge)
     if lost:
-        ax.scatter(*np.array(lost).T, s=34, marker="x", color=style.FAILED, linewidths=1.5, label="given up", zorder=4)
-    best = next((b for b in distinct_best(record) if b.label.candidate_id in position), None)
-    if best is not None:
-        x, y = position[best.label.candidate_id]
-        ax.scatter([x], [y], s=190, marker="*", color=style.BEST, label="best", zorder=5, **edge)
+        _scatter(ax, lost, s=34, marker="x", color=style.FAILED, linewidths=1.5, label="given up", zorder=4)
+    if best:
+        _scatter(ax, best, s=190, marker="*", color=style.BEST, label="best", zorder=5, **edge)
 
 
 def _draw_chosen(
@@ -128,11 +140,12 @@ def _draw_chosen(
 ) -> None:
     numbers = np.array(list(chosen.values()))
     # The ends of the color map vanish on a dark or on a light page.
-    colors = matplotlib.colormaps[style.ROUND_COLORS].resampled(256)(np.linspace(0.18, 0.95, 256))
-    points = ax.scatter(
-        *np.array([position[c] for c in chosen]).T,
+    colors = colormaps[style.ROUND_COLORS](np.linspace(0.18, 0.95, 256))
+    points = _scatter(
+        ax,
+        [position[c] for c in chosen],
         c=numbers,
-        cmap=matplotlib.colors.ListedColormap(colors),
+        cmap=ListedColormap(colors),
         vmin=1,
         vmax=max(int(numbers.max()), 2),
         s=36,
@@ -140,8 +153,7 @@ def _draw_chosen(
         zorder=3,
         **edge,
     )
-    bar = figure.colorbar(points, ax=ax, pad=0.02, aspect=30)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.locator = matplotlib.ticker.MaxNLocator(integer=True, nbins=6)
+    bar = figure.colorbar(points, ax=ax, pad=0.02, aspect=30, ticks=MaxNLocator(integer=True, nbins=6))
+    bar.outline.set_visible(False)
     bar.set_label("round", color=style.INK, fontsize=9)
     bar.ax.tick_params(colors=style.MUTED, labelcolor=style.INK, labelsize=8, length=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["duration", "formula_parts", "plain", "property_title", "with_error"]
+__all__ = ["duration", "formula_parts", "plain", "property_title", "with_error", "z_text"]
 
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?)+")
 _FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
@@ -35,6 +35,15 @@ def with_error(value: float | None, std: float | None) -> str:
         return plain(value)
     decimals = max(0, 1 - math.floor(math.log10(std)))
     return f"{value:.{decimals}f} ± {std:.{decimals}f}"
+
+
+def z_text(z: float | None) -> str:
+    """A standardized error to one decimal; a dash for None.
+
+    >>> z_text(-1.26), z_text(-0.01), z_text(None)
+    ('-1.3', '0.0', '–')
+    """
+    return "–" if z is None else f"{round(z, 1) + 0.0:.1f}"
 
 
 def duration(seconds: float | None) -> str:

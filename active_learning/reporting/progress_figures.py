@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ def discovery_figure(record: CampaignRecord, *, width: float = 8.4, height: floa
     _draw_rounds(ax, record, len(values))
     _draw_failures(ax, record)
     ax.set_xlim(0.2, len(values) + 0.8)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(False, axis="x")
     style.legend(ax, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=5, columnspacing=1.2)
     return figure
@@ -108,7 +109,7 @@ def _draw_best(ax: Axes, record: CampaignRecord, values: Floats) -> None:
 
 def _draw_rounds(ax: Axes, record: CampaignRecord, n_labels: int) -> None:
     opened = [(r.number, r.n_labels) for r in record.rounds if r.number > 0 and r.n_picks and r.n_labels < n_labels]
-    text = {"fontsize": 7, "color": style.MUTED, "va": "bottom", "textcoords": "offset points"}
+    text: dict[str, Any] = {"fontsize": 7, "color": style.MUTED, "va": "bottom", "textcoords": "offset points"}
     if opened:
         ax.annotate("round", (0, 1), xycoords="axes fraction", xytext=(-5, 2), ha="right", **text)
     last = -float("inf")
@@ -163,7 +164,7 @@ def learning_figure(record: CampaignRecord) -> Figure | None:
         return None
     figure, (left, right) = style.new_figure(8.4, 2.9, n_columns=2)
     n = [r.n_labels for r in rounds]
-    line = {"marker": "o", "markersize": 3.5, "linewidth": 1.6}
+    line: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 1.6}
     left.plot(n, [r.metrics["mae"] for r in rounds], color=style.ACCENT, **line)
     left.set_ylim(bottom=0)
     unit = f" ({record.target.unit})" if record.target.unit else ""

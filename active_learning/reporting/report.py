@@ -71,20 +71,21 @@ def _evidence(value: Any) -> str:
 def _goal(record: CampaignRecord) -> str:
     target = record.target
     if target.goal is Goal.WITHIN:
-        return f"within {numbers.plain(target.low)} to {numbers.plain(target.high)} {target.unit}".strip()
+        return f"within {target.low:g} to {target.high:g} {target.unit}".strip()
     return _GOALS[target.goal]
 
 
 def _cards(record: CampaignRecord, best: BestMaterial | None) -> list[_Card]:
     n_open = sum(request.is_open for request in candidate_requests(record))
     total = tables.cost_rows(record)[1]
+    computed = "" if total.compute_s is None else f"{numbers.duration(total.compute_s)} computed"
     failed = len(given_up(record))
     cards = [
         _Card("candidates", f"{len(record.candidate_ids):,}", f"{record.read:,} read"),
         _Card("labels", f"{len(record.target_labels):,}", f"{n_open} in flight"),
         _Card("rounds", str(sum(1 for r in record.rounds if r.n_picks)), "first design included"),
         _Card("failed", str(failed), "candidates given up"),
-        _Card("jobs", f"{total.n_jobs:,}", f"{numbers.duration(total.compute_s)} computed"),
+        _Card("jobs", f"{total.n_jobs:,}", computed),
     ]
     if best is not None:
         value = f"{numbers.with_error(best.label.value, best.label.std)} {best.label.unit}".strip()
@@ -123,6 +124,7 @@ def _environment() -> Environment:
         duration=numbers.duration,
         formula_parts=numbers.formula_parts,
         with_error=numbers.with_error,
+        z_text=numbers.z_text,
         moment=_moment,
         evidence=_evidence,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -91,7 +92,7 @@ def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
         _plain(ax.set_title(title, loc="left"), size=_FONT_SIZE)
 
 
-def legend(ax: Axes, **options: object) -> None:
+def legend(ax: Axes, **options: Any) -> None:
     """A legend in the figure's colors, without a frame that hides data."""
     box = ax.legend(
         fontsize=_FONT_SIZE - 1.5,

@@ -16,7 +16,7 @@ from active_learning.domain.label import Label
 from active_learning.domain.request import Request, RequestState
 from active_learning.reporting.best import prediction_z
 from active_learning.reporting.links import candidate_requests, failed_attempts, given_up, label_of_request
-from active_learning.reporting.numbers import plain, with_error
+from active_learning.reporting.numbers import plain, with_error, z_text
 
 __all__ = [
     "CostRow",
@@ -123,7 +123,7 @@ def _pick(request: Request, label: Label | None, unit: str) -> Pick:
         detail=detail,
         state=state,
         error=error,
-        z="" if z is None else f"{z:.1f}",
+        z="" if z is None else z_text(z),
     )
 
 

@@ -22,8 +22,8 @@ class Diverse:
 
     The candidates with the highest scores, `promising` for each place in flight, are clustered together with those
     being labelled, into as many groups as there are places. A group that holds a candidate being labelled is taken
-    already; each other gives its best score. If fewer groups are free than candidates wanted, the next best scores
-    follow, those that equal a candidate being labelled, or a chosen one, in every feature last.
+    already; each other gives its best score. Where candidates have equal features there can be fewer groups than
+    places; the next best scores follow then.
     """
 
     class Options(Options):
@@ -57,25 +57,12 @@ class Diverse:
         Z = (np.concatenate([X[promising], X_pending.reshape(-1, X.shape[1])]) - mean) / std
         labels, _centers = clusters(Z, min(places, len(Z)), rng)
         chosen = _best_of_each(labels[: len(promising)], taken=set(labels[len(promising) :].tolist()))[:n]
-        if len(chosen) < n:
-            chosen = _filled(chosen, Z, len(promising), n)
-        return promising[np.sort(chosen)]
+        rest = np.setdiff1d(np.arange(len(promising)), chosen)
+        rows: Indices = promising[np.sort(np.concatenate([chosen, rest[: n - len(chosen)]]))]
+        return rows
 
 
 def _best_of_each(labels: Indices, taken: set[int]) -> Indices:
     """The first row of each cluster that is not taken; rows come best first."""
     _clusters, first = np.unique(labels, return_index=True)
     return np.sort([row for row in first if int(labels[row]) not in taken]).astype(np.intp)
-
-
-def _filled(chosen: Indices, Z: Floats, n_promising: int, n: int) -> Indices:
-    """`chosen` and the next best rows, up to `n`; repetitions of what is chosen or being labelled come last."""
-    seen = {row.tobytes() for row in (*Z[n_promising:], *Z[chosen])}
-    left = [int(row) for row in np.setdiff1d(np.arange(n_promising), chosen)]
-    new: list[int] = []
-    again: list[int] = []
-    for row in left:
-        key = Z[row].tobytes()
-        (again if key in seen else new).append(row)
-        seen.add(key)
-    return np.concatenate([chosen, np.array(new + again, dtype=np.intp)])[:n].astype(np.intp)

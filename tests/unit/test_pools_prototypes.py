@@ -89,10 +89,10 @@ def test_what_is_dropped_as_a_duplicate_is_one_by_pymatgens_matcher(three_metals
     everything, _ = read(elements=["Al", "Cu", "Ni"], max_atoms=5, drop_duplicates=False)
     by_origin = {c.origin: c for c in everything}
     duplicates = [(d.source, d.reason.split("crystal as ")[1]) for d in dropped if "duplicate" in d.reason]
-    assert len(duplicates) > 50
+    assert len(duplicates) > 30
     assert len(everything) == len(candidates) + len(duplicates)
     matcher = StructureMatcher(scale=False)
-    for source, original in duplicates[::8]:
+    for source, original in duplicates[::5]:
         assert matcher.fit(*(to_structure(by_origin[origin].crystal) for origin in (source, original)))
 
 
@@ -134,8 +134,9 @@ def test_only_the_asked_numbers_of_elements_are_made() -> None:
 
 
 def test_fewer_elements_than_asked_for_leave_the_pool_empty_without_an_error() -> None:
-    assert read(elements=["Al"], n_elements=[3]) == ([], [d for d in read(elements=["Al"], n_elements=[3])[1]])
-    assert all("more than max_atoms" in d.reason for d in read(elements=["Al"], n_elements=[3])[1])
+    candidates, dropped = read(elements=["Al"], n_elements=[3])
+    assert candidates == []
+    assert all("more than max_atoms" in d.reason for d in dropped)
 
 
 def test_compounds_with_nonmetals_come_at_bond_lengths_near_the_real_ones() -> None:

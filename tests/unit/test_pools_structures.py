@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc111, molecule
+from ase.build import bulk, molecule
 from pydantic import ValidationError
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
@@ -99,9 +100,10 @@ def test_json_is_data_and_builds_no_other_class(tmp_path: Path) -> None:
 def test_oxidation_states_are_taken_off(tmp_path: Path) -> None:
     charged = SALT.copy()
     charged.add_oxidation_state_by_element({"Na": 1, "Cl": -1})
-    write(tmp_path / "charged.cif", cif(charged))
-    taken, _ = read(tmp_path)
-    assert taken["charged.cif"].elements == ("Cl", "Na")
+    write(tmp_path / "charged.json", json.dumps(charged.as_dict()))
+    write(tmp_path / "charged.cif", str(CifWriter(charged.get_primitive_structure())))
+    taken, _ = read(tmp_path, drop_duplicates=False)
+    assert [c.elements for c in taken.values()] == [("Cl", "Na")] * 2
 
 
 def test_a_file_that_is_not_utf8_is_read_all_the_same(tmp_path: Path) -> None:
@@ -117,18 +119,18 @@ def test_a_file_that_is_not_utf8_is_read_all_the_same(tmp_path: Path) -> None:
     [
         ("empty.cif", "", "holds no structure"),
         ("prose.cif", "data_x\n_journal_name 'A Journal'\n", "holds no structure"),
-        ("half.cif", cif(SALT)[: cif(SALT).index("_atom_site_fract_z")], "cannot be read: "),
-        ("dummy.cif", cif(COPPER).replace("Cu  Cu0", "Xx2  Xx2"), "not a chemical element|cannot be read"),
+        ("half.cif", cif(SALT)[: cif(SALT).index("_atom_site_fract_z")], "cannot be read: ZeroDivisionError"),
+        ("dummy.cif", cif(COPPER).replace("Cu  Cu0", "Xx2  Xx2"), "Xx.* is not a chemical element"),
         ("alloy.cif", cif(ALLOY), "disordered: a site is occupied by .*0.5"),
         ("hydride.cif", cif(COPPER).replace("_chemical_formula_sum   Cu4", "_chemical_formula_sum   'Cu4 H4'"), "H"),
-        ("POSCAR", "nonsense\n", "cannot be read: "),
+        ("POSCAR", "nonsense\n", "cannot be read: IndexError"),
         ("vasp4.vasp", COPPER.to(fmt="poscar").replace("\nCu\n", "\n").replace(" Cu\n", "\n"), "which elements"),
         ("text.xyz", "not a number\n", "cannot be read from here on: 'not a number' is not a number of atoms"),
         ("empty.xyz", "\n", "holds no structure"),
         ("bad.json", "{", "cannot be read: not JSON"),
         ("deep.json", "[" * 100_000, "cannot be read: not JSON"),
         ("other.json", '{"a": [1, {"b": null}]}', "holds no structure"),
-        ("sites.json", '{"lattice": {"matrix": 1}, "sites": [{}]}', "cannot be read: "),
+        ("sites.json", '{"lattice": {"matrix": 1}, "sites": [{}]}', "cannot be read: KeyError: 'species'"),
     ],
 )
 def test_a_broken_file_is_dropped_with_one_line_that_says_why(
@@ -142,15 +144,14 @@ def test_a_broken_file_is_dropped_with_one_line_that_says_why(
     ((source, why),) = dropped.items()
     assert source.startswith(name)
     assert "\n" not in why
-    with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(why)
+    assert re.search(reason, why)
 
 
 @pytest.mark.parametrize(
     ("atoms", "reason"),
     [
         (molecule("H2O"), "no lattice in three dimensions"),
-        (fcc111("Cu", (1, 1, 3), vacuum=8), "not periodic in all three directions"),
+        (Atoms("Cu", cell=[3, 3, 15], pbc=(True, True, False)), "not periodic in all three directions"),
         (Atoms("X", cell=[3, 3, 3], pbc=True), "no such element: X"),
         (Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 0.2]], cell=[3, 3, 3], pbc=True), "Cu and Cu 0.20 Angstrom apart"),
         (Atoms("Bk", cell=[3, 3, 3], pbc=True), "no radius is known for Bk"),
@@ -178,15 +179,16 @@ def test_a_bad_block_of_a_cif_costs_itself_only(tmp_path: Path) -> None:
     write(tmp_path / "both.cif", cif(ALLOY) + cif(COPPER))
     taken, dropped = read(tmp_path)
     assert list(taken) == ["both.cif, block 2 (Cu)"]
-    assert list(dropped) == ["both.cif, block 1 (CuAu)"] or "block 1" in next(iter(dropped))
+    assert dropped == {"both.cif, block 1 (Cu0.5Au0.5)": "disordered: a site is occupied by Cu:0.5, Au:0.5"}
 
 
 def test_a_file_that_cannot_be_opened_is_dropped(tmp_path: Path) -> None:
     write(tmp_path / "good.cif", cif(COPPER))
     (tmp_path / "loop.cif").symlink_to(tmp_path / "loop.cif")
     (tmp_path / "folder.cif").mkdir()
-    taken, _ = read(tmp_path)
+    taken, dropped = read(tmp_path)
     assert list(taken) == ["good.cif"]
+    assert dropped == {"loop.cif": "cannot be read: Too many levels of symbolic links"}
 
 
 def test_warnings_of_the_readers_do_not_leak(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from active_learning.errors import ContractError
-from active_learning.selection import scaling
+from active_learning.selection import design, scaling
 from active_learning.selection.design import representatives
 from active_learning.selection.diverse import Diverse
 from active_learning.selection.top import Top
@@ -111,6 +111,21 @@ def test_one_thread_and_two_choose_the_same(n_rows: int, monkeypatch: pytest.Mon
     assert chosen(1) == chosen(2)
 
 
+def test_clusters_are_made_by_one_thread_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[set[int]] = []
+
+    class Recording(KMeans):  # type: ignore[misc]
+        def fit(self, X: Any) -> Any:
+            threads.append({library["num_threads"] for library in threadpool_info()})
+            return super().fit(X)
+
+    monkeypatch.setattr(scaling, "KMeans", Recording)
+    with threadpool_limits(limits=2):
+        representatives(_islands()[0], 5, rng=_rng())
+        assert {library["num_threads"] for library in threadpool_info()} == {2}
+    assert threads == [{1}]
+
+
 def test_pending_candidates_with_other_features_are_refused() -> None:
     with pytest.raises(ContractError, match="X_pending has 3 features, X has 2"):
         _diverse().choose(np.ones(4), np.ones((4, 2)), 2, X_pending=np.ones((1, 3)), rng=_rng())
@@ -167,6 +182,15 @@ def test_every_distinct_candidate_comes_before_a_repeated_one() -> None:
     rows = representatives(X, 5, rng=_rng())
     assert len(set(rows.tolist())) == 5
     assert {tuple(row) for row in X[rows[:3]]} == {(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)}
+
+
+def test_empty_groups_are_made_up_for_by_the_farthest_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_group(Z: Any, n_clusters: int, rng: Any) -> Any:
+        return np.zeros(len(Z), dtype=np.intp), np.tile(Z.mean(axis=0), (n_clusters, 1))
+
+    monkeypatch.setattr(design, "clusters", one_group)
+    X = np.array([-5.0, -4.0, -2.4, 0.0, 1.0, 5.5])[:, None]
+    np.testing.assert_array_equal(representatives(X, 4, rng=_rng()), [3, 5, 0, 2])
 
 
 @pytest.mark.parametrize(("n", "expected"), [(0, 0), (1, 1), (4, 4), (9, 4)])

@@ -1,0 +1,63 @@
+"""`motherlode status`. Imports neither Prefect nor pymatgen nor scikit-learn: it must answer at once."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from active_learning.api.status import read_status
+from flows.cli.options import campaign_file
+
+__all__ = ["status", "status_lines"]
+
+_EVERY_S = 2.0
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:.5g} {unit}".rstrip()
+
+
+def status_lines(found: dict[str, Any]) -> list[str]:
+    """The status for people."""
+    unit = found["target"]["unit"]
+    best, metrics = found["best"], found["metrics"]
+    rows = [
+        ("campaign", f"{found['name']}: {found['target']['goal']} {found['target']['property']}"),
+        ("phase", found["phase"] + (f", {found['stop_reason']}" if found["stop_reason"] else "")),
+        ("round", "none yet" if found["round"] is None else str(found["round"])),
+        ("labels", f"{found['n_labels']} of {_count(found['n_candidates'])} candidates"),
+        ("in flight", f"{found['n_in_flight']} running, {found['n_planned']} planned"),
+        ("failed", str(found["n_failed"])),
+    ]
+    if best is not None:
+        rows.append(("best", f"{_number(best['value'], unit)}  {best['formula']}  ({best['candidate']})"))
+    if metrics:
+        errors = f"MAE {_number(metrics.get('mae'), unit)}, R² {metrics.get('r2', float('nan')):.2f}"
+        rows.append(("model", f"{errors} (cross-validated)"))
+    rows.append(("worked on by", found["working"] or "nobody now"))
+    return [f"{name:>12}  {text}" for name, text in rows]
+
+
+def _count(n: int | None) -> str:
+    return "an unknown number of" if n is None else f"{n:,}"
+
+
+@click.command()
+@campaign_file
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; its keys are stable.")
+@click.option("--watch", is_flag=True, help="Again every two seconds, until the campaign stops.")
+def status(file: Path, as_json: bool, watch: bool) -> None:
+    """Where a campaign stands, why it stopped, what is in flight."""
+    while True:
+        found = read_status(file, datetime.now(UTC))
+        if watch and not as_json:
+            click.clear()
+        click.echo(json.dumps(found, sort_keys=True) if as_json else "\n".join(status_lines(found)))
+        if not watch or found["phase"] in ("stopped", "failed"):
+            return
+        time.sleep(_EVERY_S)

@@ -1,0 +1,241 @@
+"""The user's local Prefect server: found, started, waited for, stopped.
+
+If the environment or the user's Prefect profile names a server, that one is used and never stopped. Otherwise one
+server a user is run on the loopback interface, with a home of its own that is kept, so that the UI's history stays.
+The last campaign to leave stops it, unless somebody asked for it to be kept. Knows nothing of campaigns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from active_learning.errors import BackendError
+
+__all__ = ["Server", "find_or_start", "prefect_server", "stop_kept"]
+
+_PORT = 4200
+_START_S = 180.0
+_STOP_S = 15.0
+
+# Nothing is sent anywhere; the console is for the campaign's own lines (Prefect's go to the UI).
+_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a Prefect server answers; `is_ours` if Motherlode started it."""
+
+    api: str
+    is_ours: bool
+
+    @property
+    def ui(self) -> str:
+        """The address for a browser."""
+        return self.api.removesuffix("/api")
+
+
+def _home() -> Path:
+    root = os.environ.get("MOTHERLODE_HOME") or os.environ.get("XDG_DATA_HOME")
+    folder = Path(root).expanduser() if root else Path.home() / ".local" / "share"
+    return folder / ("prefect" if os.environ.get("MOTHERLODE_HOME") else "motherlode/prefect")
+
+
+def _configured() -> str | None:
+    """The server that the environment or the active Prefect profile names. Read without importing Prefect."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    profiles = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect")) / "profiles.toml"
+    if not profiles.is_file():
+        return None
+    try:
+        loaded = tomllib.loads(profiles.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BackendError(f"Prefect's profiles in {profiles} cannot be read: {error}.") from error
+    active = os.environ.get("PREFECT_PROFILE") or loaded.get("active")
+    url = loaded.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return str(url) if url else None
+
+
+def _answers(api: str, timeout_s: float = 2.0) -> bool:
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=timeout_s) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """One process at a time starts or stops the server."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _running(home: Path) -> tuple[int, Server] | None:
+    """The server that was started from this home, if it lives."""
+    try:
+        noted = json.loads((home / "server.json").read_text())
+        started = psutil.Process(noted["pid"]).create_time()
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return None
+    if abs(started - noted["started"]) > 2.0:
+        return None
+    server = Server(noted["api"], is_ours=True)
+    return (noted["pid"], server) if _answers(server.api) else None
+
+
+def _free_port() -> int:
+    for port in (_PORT, 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise BackendError("No port is free on 127.0.0.1 for the Prefect server.")
+
+
+def _start(home: Path) -> Server:
+    port = _free_port()
+    server = Server(f"http://127.0.0.1:{port}/api", is_ours=True)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    log = home / "server.log"
+    environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment | _ENVIRONMENT | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    noted = {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "api": server.api}
+    (home / "server.json").write_text(json.dumps(noted))
+    deadline = time.monotonic() + _START_S
+    while not _answers(server.api):
+        if process.poll() is not None or time.monotonic() > deadline:
+            _stop(home)
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+            raise BackendError(
+                f"The local Prefect server did not start; the end of {log}:\n{tail}\n"
+                "Without Prefect the same campaign runs with: motherlode run FILE --no-prefect"
+            )
+        time.sleep(0.2)
+    return server
+
+
+def _stop(home: Path) -> None:
+    try:
+        pid = int(json.loads((home / "server.json").read_text())["pid"])
+        process = psutil.Process(pid)
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return
+    family = [process, *process.children(recursive=True)]
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(pid, sign)
+        except ProcessLookupError:
+            break
+        _gone, family = psutil.wait_procs(family, timeout=_STOP_S)
+        if not family:
+            break
+    (home / "server.json").unlink(missing_ok=True)
+    (home / "kept").unlink(missing_ok=True)
+
+
+def _users(home: Path) -> list[Path]:
+    """Marks of living processes that use the server; those of dead ones are removed."""
+    living = []
+    for mark in (home / "users").glob("*"):
+        if psutil.pid_exists(int(mark.name)):
+            living.append(mark)
+        else:
+            mark.unlink(missing_ok=True)
+    return living
+
+
+def find_or_start(*, keep: bool) -> Server:
+    """The configured server, or the local one, started if need be and (with `keep`) left for later.
+
+    Raises
+    ------
+    BackendError
+        If a configured server does not answer, or the local one does not start.
+    """
+    if (configured := _configured()) is not None:
+        if not _answers(configured, timeout_s=10.0):
+            raise BackendError(
+                f"The Prefect server at {configured} (from PREFECT_API_URL or your Prefect profile) does not answer."
+                " Start it, unset PREFECT_API_URL to have a local one, or run with --no-prefect."
+            )
+        return Server(configured, is_ours=False)
+    home = _home()
+    with _locked(home):
+        running = _running(home)
+        server = running[1] if running is not None else _start(home)
+        if keep:
+            (home / "kept").touch()
+        (home / "users").mkdir(exist_ok=True)
+        (home / "users" / str(os.getpid())).touch()
+    return server
+
+
+def _leave(*, keep: bool) -> None:
+    home = _home()
+    with _locked(home):
+        (home / "users" / str(os.getpid())).unlink(missing_ok=True)
+        if not (keep or (home / "kept").exists() or _users(home)):
+            _stop(home)
+
+
+def stop_kept() -> bool:
+    """Stop the local server that was kept; False if there is none."""
+    home = _home()
+    with _locked(home):
+        running = _running(home)
+        _stop(home)
+        return running is not None
+
+
+@contextmanager
+def prefect_server(*, keep: bool) -> Iterator[Server]:
+    """A Prefect server for the length of the block; this process's Prefect talks to it.
+
+    Enter it before Prefect is imported: Prefect reads its environment then.
+    """
+    server = find_or_start(keep=keep)
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    before = os.environ.get("PREFECT_API_URL")
+    os.environ["PREFECT_API_URL"] = server.api
+    try:
+        yield server
+    finally:
+        if before is None:
+            del os.environ["PREFECT_API_URL"]
+        if server.is_ours:
+            _leave(keep=keep)
