@@ -73,7 +73,7 @@ def _pool(kit: Kit) -> tuple[list[Candidate], Finding]:
     started = time.perf_counter()
     found = list(kit.pool.read())
     candidates = [item for item in found if isinstance(item, Candidate)]
-    dropped = Counter(item.reason.split(":")[0] for item in found if isinstance(item, Dropped))
+    dropped = Counter(item.kind for item in found if isinstance(item, Dropped))
     listed = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
     message = f"{len(candidates):,} candidates in {time.perf_counter() - started:.1f} s"
     message += f"; dropped: {listed}" if listed else ""

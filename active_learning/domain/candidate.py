@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class Crystal:
         object.__setattr__(self, "frac_coords", tuple(_vector(row) for row in self.frac_coords))
         if not self.species or len(self.species) != len(self.frac_coords):
             raise ContractError(f"{len(self.species)} species for {len(self.frac_coords)} sites")
+        if not all(math.isfinite(v) for row in (*self.lattice, *self.frac_coords) for v in row):
+            raise ContractError("a crystal's lattice and positions are finite numbers")
         unknown = sorted({symbol for symbol in self.species if symbol not in ATOMIC_NUMBERS})
         if unknown:
             raise ContractError(f"no such element: {', '.join(unknown)}")
@@ -127,7 +130,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Something a pool read and did not take: `source` is the file, row or prototype; `reason` a short phrase."""
+    """Something a pool read and did not take: `source` is the file, row or prototype; `reason` a short phrase.
+
+    What comes before the first colon of `reason` is its kind, by which a report counts; numbers come after it.
+    """
 
     source: str
     reason: str
+
+    @property
+    def kind(self) -> str:
+        """The reason without its particulars."""
+        return self.reason.partition(":")[0]

@@ -96,7 +96,8 @@ def mape(y: Floats, mean: Floats) -> float:
 
 def _is_relative(y: Floats, mean: Floats) -> NDArray[np.bool_]:
     """Rows that have a relative error."""
-    return np.abs(y) > np.finfo(np.float64).eps * max(np.abs(y).max(), np.abs(mean).max())
+    largest = max(float(np.abs(y).max()), float(np.abs(mean).max()))
+    return np.abs(y) > float(np.finfo(np.float64).eps) * largest
 
 
 def r2(y: Floats, mean: Floats) -> float:

@@ -55,7 +55,7 @@ def write_pool(found: Iterable[Candidate | Dropped], blobs: Blobs) -> dict[str, 
         "dropped_file": blobs.put("pool-dropped", ".json", write_dropped),
         "n_candidates": len(rows),
         "read": len(taken) + len(dropped),
-        "dropped": dict(Counter(d.reason.split(":")[0] for d in dropped).most_common()),
+        "dropped": dict(Counter(d.kind for d in dropped).most_common()),
         "elements": sorted({symbol for candidate in taken.values() for symbol in candidate.amounts}),
     }
 

@@ -56,7 +56,7 @@ def read_result(job_dir: Path) -> Mapping[str, Any] | Failure:
 
 
 def _told_failure(told: Any) -> Failure:
-    if isinstance(told, Mapping) and told.get("kind") in set(FailureKind):
+    if isinstance(told, Mapping) and told.get("kind") in [kind.value for kind in FailureKind]:
         return Failure(FailureKind(told["kind"]), one_line(str(told.get("detail", ""))))
     return Failure(FailureKind.UNPARSABLE, one_line(f"the job failed in a way that is not known: {told!r}"))
 

@@ -96,9 +96,9 @@ class Sieve:
             return "a bare composition, not a crystal"
         others = [symbol for symbol in candidate.elements if self._elements and symbol not in self._elements]
         if others:
-            return f"holds {', '.join(others)}, which the elements of the pool do not"
+            return f"other elements: holds {', '.join(others)}"
         if options.max_atoms is not None and len(crystal.species) > options.max_atoms:
-            return f"{len(crystal.species)} atoms, more than max_atoms = {options.max_atoms}"
+            return f"too many atoms: {len(crystal.species)}, more than max_atoms = {options.max_atoms}"
         contact = closest_contact(crystal, COVALENT_RADII)
         if contact.ratio < options.min_distance:
             return self._too_close(contact)
@@ -107,7 +107,7 @@ class Sieve:
     def _too_close(self, contact: Contact) -> str:
         a, b = contact.symbols
         return (
-            f"{a} and {b} {contact.distance:.2f} Angstrom apart, {contact.ratio:.2f} of the sum of their "
+            f"atoms too close: {a} and {b} {contact.distance:.2f} Angstrom apart, {contact.ratio:.2f} of the sum of their "
             f"covalent radii (min_distance = {self._options.min_distance:g})"
         )
 

@@ -101,7 +101,7 @@ class Prototypes:
             if len(prototype.elements) not in options.n_elements:
                 continue
             if options.max_atoms is not None and n_atoms > options.max_atoms:
-                yield Dropped(prototype.name, f"{n_atoms} atoms, more than max_atoms = {options.max_atoms}")
+                yield Dropped(prototype.name, f"too many atoms: {n_atoms}, more than max_atoms = {options.max_atoms}")
                 continue
             symmetry = symmetry_of(prototype.crystal)
             for chosen in permutations(options.elements, len(prototype.elements)):

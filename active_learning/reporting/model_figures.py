@@ -13,7 +13,7 @@ from active_learning.api.record import CampaignRecord
 from active_learning.domain.metrics import coverage, mae, miscalibration_area, r2, z_scores
 from active_learning.reporting import style
 from active_learning.reporting.links import Comparison, newest_round, out_of_fold, prospective
-from active_learning.reporting.numbers import plain, property_title
+from active_learning.reporting.numbers import plain, property_title, shortened
 
 __all__ = ["calibration_figure", "importances_figure", "parity_figure"]
 
@@ -46,7 +46,7 @@ def parity_figure(record: CampaignRecord, *, number: int | None = None, width: f
         return None
     figure, (ax,) = style.new_figure(width, 4.2)
     for name, color, marker, data in kinds:
-        _draw_parity(ax, name, color, marker, data, record.target.unit)
+        _draw_parity(ax, name, color, marker, data, shortened(record.target.unit, 14))
     low = min(float(min(d.y.min(), d.mean.min())) for *_, d in kinds)
     high = max(float(max(d.y.max(), d.mean.max())) for *_, d in kinds)
     pad = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
@@ -144,7 +144,7 @@ def importances_figure(record: CampaignRecord, n: int = 20) -> Figure | None:
     names, values = [name for name, _ in top], [value for _, value in top]
     rows = np.arange(len(top))
     ax.barh(rows, values, color=style.ACCENT, height=0.66)
-    ax.set_yticks(rows, [name if len(name) <= 42 else f"{name[:41]}…" for name in names])
+    ax.set_yticks(rows, [shortened(name, 42) for name in names])
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
         text.set_fontsize(8)

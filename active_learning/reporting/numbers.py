@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["duration", "formula_parts", "plain", "property_title", "with_error", "z_text"]
+__all__ = ["duration", "formula_parts", "plain", "property_title", "shortened", "with_error", "z_text"]
 
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?)+")
 _FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
@@ -78,9 +78,19 @@ def formula_parts(formula: str) -> list[tuple[str, str]]:
 
 
 def property_title(name: str, unit: str) -> str:
-    """The name of a property for an axis, with its unit.
+    """The name of a property for an axis, with its unit; both cut to a length that leaves room for the plot.
 
     >>> property_title("band_gap", "eV")
     'band gap (eV)'
     """
-    return f"{name.replace('_', ' ')} ({unit})" if unit else name.replace("_", " ")
+    name, unit = name.replace("_", " "), shortened(unit, 14)
+    return f"{shortened(name, 28)} ({unit})" if unit else shortened(name, 44)
+
+
+def shortened(text: str, length: int) -> str:
+    """Each line of a text cut to `length` signs.
+
+    >>> shortened("a long name", 6)
+    'a lon…'
+    """
+    return "\n".join(line if len(line) <= length else f"{line[: length - 1]}…" for line in text.split("\n"))

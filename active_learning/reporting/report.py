@@ -153,7 +153,7 @@ def render_html(record: CampaignRecord, *, map_method: MapMethod = "pca") -> str
         .render(
             record=record,
             goal=_goal(record),
-            title=numbers.property_title(record.target.property, ""),
+            title=record.target.property.replace("_", " "),
             cards=_cards(record, distinct[0] if distinct else None),
             pictures=_pictures(record, map_method),
             map_method=map_method,

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from active_learning.reporting.numbers import shortened
+
 __all__ = [
     "ACCENT",
     "BEST",
@@ -55,7 +57,9 @@ _DARK = {
 ROUND_COLORS = "viridis"
 
 _FONT_SIZE = 9.5
-_RANDOM_ID = re.compile(r'id="([A-Za-z]+[0-9a-f]{10})"')
+# Of a line beside an axis: a longer one would take the plot's room.
+_LONGEST_LABEL = 60
+_RANDOM_ID = re.compile(r'id="(\w+[0-9a-f]{10})"')
 _HEX_COLOR = re.compile("|".join(map(re.escape, _DARK)), re.IGNORECASE)
 
 
@@ -86,8 +90,8 @@ def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
     """Name both axes, and say in the title what is shown."""
     _plain(ax.xaxis.label, size=_FONT_SIZE)
     _plain(ax.yaxis.label, size=_FONT_SIZE)
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    ax.set_xlabel(shortened(x, _LONGEST_LABEL))
+    ax.set_ylabel(shortened(y, _LONGEST_LABEL))
     if title:
         _plain(ax.set_title(title, loc="left"), size=_FONT_SIZE)
 

@@ -106,7 +106,7 @@ def test_volumes_are_the_sum_of_the_elements_for_alloys(three_metals) -> None:
 def test_no_candidate_has_atoms_closer_than_asked_and_the_reason_names_them(three_metals) -> None:
     candidates, dropped = three_metals
     assert min(closest_contact(c.crystal, COVALENT_RADII).ratio for c in candidates) >= 0.8
-    reason = r"(Al|Cu|Ni) and (Al|Cu|Ni) \d\.\d\d Angstrom apart, 0\.\d\d of the sum .* \(min_distance = 0\.8\)"
+    reason = r"atoms too close: (Al|Cu|Ni) and (Al|Cu|Ni) \d\.\d\d Angstrom apart, 0\.\d\d of the sum .* \(min_distance = 0\.8\)"
     assert any(re.fullmatch(reason, d.reason) for d in dropped)
 
 
@@ -119,7 +119,7 @@ def test_zero_distance_takes_all_decorations() -> None:
 def test_prototypes_larger_than_asked_are_dropped_by_name() -> None:
     candidates, dropped = read(elements=["Si"], max_atoms=2)
     assert max(len(c.crystal.species) for c in candidates) == 2
-    assert Dropped("A_hP4_194_bc (C)", "4 atoms, more than max_atoms = 2") in dropped
+    assert Dropped("A_hP4_194_bc (C)", "too many atoms: 4, more than max_atoms = 2") in dropped
 
 
 def test_without_a_limit_the_whole_library_is_decorated() -> None:

@@ -269,8 +269,8 @@ def test_duplicates_in_another_cell_may_be_kept_but_no_candidate_comes_twice(mix
 
 def test_only_crystals_of_the_wanted_elements_and_sizes_are_taken(mixed: Path) -> None:
     _, dropped = read(mixed, elements=["Cu", "Na"], max_atoms=3)
-    assert dropped["1-salt.cif"] == "holds Cl, which the elements of the pool do not"
-    assert dropped["2-copper.cif"] == "4 atoms, more than max_atoms = 3"
+    assert dropped["1-salt.cif"] == "other elements: holds Cl"
+    assert dropped["2-copper.cif"] == "too many atoms: 4, more than max_atoms = 3"
 
 
 def test_elements_that_do_not_exist_are_refused(tmp_path: Path) -> None:
