@@ -74,7 +74,7 @@ class _Show:
     def _rename(self, name: str) -> None:
         if name != self._name and flow_run.id:
             with get_client(sync_client=True) as client:
-                client.update_flow_run(UUID(flow_run.id), name=name)
+                client.update_flow_run(UUID(flow_run.id), name=name, tags=[self._here.campaign.name])
             self._name = name
 
     def _move_bar(self, snapshot: CampaignSnapshot) -> None:

@@ -54,7 +54,7 @@ class RoundRecord:
     metrics : cross-validated on those labels: mae, rmse (target's unit), r2, mean_z2, ...
     out_of_fold : candidate id -> (mean, std) predicted by a model that was not trained on that candidate
     max_std : the largest predicted std over the candidates that could be chosen, in the target's unit
-    predictions : name of the stored array (n_candidates, 2), mean and std for every row of the features; None in round 0
+    predictions : name of the stored array (n_candidates, 2), mean and std of each row of the features; None in round 0
     importances : feature name -> importance; empty if the surrogate knows none
     """
 
@@ -75,7 +75,7 @@ class Progress:
 
     Parameters
     ----------
-    n_available : neither labelled, nor requested, nor given up
+    n_available : neither labeled, nor requested, nor given up
     n_pending : with an open request
     best_by_round : the best label's value after each settled round, in the target's unit
         A round is settled when it and all rounds before it have no open request. Empty if the goal has no best.

@@ -1,4 +1,4 @@
-"""A candidate: one material that could be labelled, named by what it is."""
+"""A candidate: one material that could be labeled, named by what it is."""
 
 from __future__ import annotations
 

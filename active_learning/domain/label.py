@@ -1,4 +1,4 @@
-"""Labels, what a labeler measured, and how a labelling failed."""
+"""Labels, what a labeler measured, and how a labeling failed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """A labelling that gave no label: its kind, and one line that says what happened."""
+    """A labeling that gave no label: its kind, and one line that says what happened."""
 
     kind: FailureKind
     detail: str

@@ -187,7 +187,7 @@ class Selection(Protocol):
         scores : (n_candidates,)
         X : (n_candidates, n_features)
         X_pending : (n_pending, n_features)
-            Candidates that are being labelled; they cannot be chosen, and it is a waste to choose their like.
+            Candidates that are being labeled; they cannot be chosen, and it is a waste to choose their like.
         """
 
 

@@ -37,8 +37,8 @@ def discovery_curve(
 
     Parameters
     ----------
-    labeled : candidate ids in the order they were labelled
-    values : candidate id -> true value of every candidate, labelled or not, in the target's unit
+    labeled : candidate ids in the order they were labeled
+    values : candidate id -> true value of every candidate, labeled or not, in the target's unit
     materials : candidate id -> key of the material it is; a candidate that is absent is a material of its own
 
     Returns
@@ -48,12 +48,12 @@ def discovery_curve(
     Raises
     ------
     ContractError
-        If there are fewer than `k` materials, a labelled candidate has no true value, a value is not finite, or the
+        If there are fewer than `k` materials, a labeled candidate has no true value, a value is not finite, or the
         goal has no best.
     """
     unknown = [candidate for candidate in labeled if candidate not in values]
     if unknown:
-        raise ContractError(f"no true value of labelled candidate {unknown[0]} ({len(unknown)} in all)")
+        raise ContractError(f"no true value of labeled candidate {unknown[0]} ({len(unknown)} in all)")
     if not np.isfinite(list(values.values())).all():
         raise ContractError("true values must be finite")
     merits = _material_merits(values, materials, target)

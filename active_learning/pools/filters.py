@@ -107,8 +107,8 @@ class Sieve:
     def _too_close(self, contact: Contact) -> str:
         a, b = contact.symbols
         return (
-            f"atoms too close: {a} and {b} {contact.distance:.2f} Angstrom apart, {contact.ratio:.2f} of the sum of their "
-            f"covalent radii (min_distance = {self._options.min_distance:g})"
+            f"atoms too close: {a} and {b} {contact.distance:.2f} Angstrom apart, {contact.ratio:.2f} of the sum of "
+            f"their covalent radii (min_distance = {self._options.min_distance:g})"
         )
 
     def _duplicate(self, candidate: Candidate, crystal: Crystal, key: str | None) -> str | None:

@@ -30,7 +30,7 @@ class BestMaterial:
     Parameters
     ----------
     request : the one whose job gave the label; None if a person told it
-    candidates : ids of all labelled candidates that are this material, in the order they were labelled
+    candidates : ids of all labeled candidates that are this material, in the order they were labeled
     """
 
     label: Label
@@ -58,7 +58,7 @@ def material_key(label: Label) -> str:
 
 
 def distinct_best(record: CampaignRecord) -> tuple[BestMaterial, ...]:
-    """Every labelled material once, best first; ties by candidate id. Empty if the goal has no best.
+    """Every labeled material once, best first; ties by candidate id. Empty if the goal has no best.
 
     Labels whose provenance has one and the same `crystal_key` are one material: the best of them stands for it.
     """

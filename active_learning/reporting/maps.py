@@ -61,7 +61,7 @@ def pca_plane(X: Floats) -> tuple[Floats, tuple[float, float]]:
 
 
 def _rows_to_show(record: CampaignRecord) -> NDArray[np.intp]:
-    """All rows of a pool that is small enough; of a larger one the requested and labelled, and a sample."""
+    """All rows of a pool that is small enough; of a larger one the requested and labeled, and a sample."""
     n = len(record.candidate_ids)
     if n <= MAP_ROWS:
         return np.arange(n)
@@ -118,8 +118,8 @@ def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: d
     rounds = {r.candidate_id: r.round for r in candidate_requests(record) if r.candidate_id in position}
     first = [position[c] for c, number in rounds.items() if number == 0 and c not in failed]
     chosen = {c: number for c, number in rounds.items() if number > 0 and c not in failed}
-    labelled = dict.fromkeys(label.candidate_id for label in record.target_labels)
-    told = [position[c] for c in labelled if c in position and c not in rounds]
+    labeled = dict.fromkeys(label.candidate_id for label in record.target_labels)
+    told = [position[c] for c in labeled if c in position and c not in rounds]
     lost = [position[c] for c in sorted(failed) if c in position]
     best = [position[b.label.candidate_id] for b in distinct_best(record) if b.label.candidate_id in position][:1]
     edge: dict[str, Any] = {"edgecolors": style.PAPER, "linewidths": 0.6}

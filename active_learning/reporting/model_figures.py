@@ -30,15 +30,15 @@ def _comparisons(record: CampaignRecord, number: int | None) -> list[tuple[str, 
     newest = newest_round(record, "out_of_fold", up_to=number)
     kinds = [
         (f"out of fold, round {newest.number}" if newest else "", style.ACCENT, "o", out_of_fold(record, newest)),
-        ("before labelling", style.BEST, "D", prospective(record, up_to=number)),
+        ("before labeling", style.BEST, "D", prospective(record, up_to=number)),
     ]
     return [kind for kind in kinds if len(kind[3])]
 
 
 def parity_figure(record: CampaignRecord, *, number: int | None = None, width: float = 5.2) -> Figure | None:
-    """Predicted against labelled values, with an error bar of one predicted std. None without any prediction.
+    """Predicted against labeled values, with an error bar of one predicted std. None without any prediction.
 
-    Out of fold: cross-validated predictions of the newest round that has them. Before labelling: what the model
+    Out of fold: cross-validated predictions of the newest round that has them. Before labeling: what the model
     said when it chose the candidate. With `number`, only what was known of rounds up to that one.
     """
     kinds = _comparisons(record, number)
@@ -56,7 +56,7 @@ def parity_figure(record: CampaignRecord, *, number: int | None = None, width: f
     ax.set_ylim(*limits)
     ax.set_aspect("equal")
     title = property_title(record.target.property, record.target.unit)
-    style.label_axes(ax, f"labelled {title}", f"predicted {title}")
+    style.label_axes(ax, f"labeled {title}", f"predicted {title}")
     style.legend(ax, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
     return figure
 

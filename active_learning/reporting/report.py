@@ -102,7 +102,7 @@ def _pictures(record: CampaignRecord, map_method: MapMethod) -> Mapping[str, _Pi
     title = record.target.property.replace("_", " ")
     drawn: dict[str, tuple[Callable[[], Figure | None], str]] = {
         "discovery": (lambda: discovery_figure(record), f"{title} of each label in order, with the best so far"),
-        "parity": (lambda: parity_figure(record), f"predicted against labelled {title}"),
+        "parity": (lambda: parity_figure(record), f"predicted against labeled {title}"),
         "calibration": (lambda: calibration_figure(record), "coverage of the predicted intervals, and z scores"),
         "learning": (lambda: learning_figure(record), "model error and mean squared z against labels"),
         "importances": (lambda: importances_figure(record), "the most important features"),

@@ -21,17 +21,19 @@ _DPI = 120
 _N_COLORS = 64
 _SPECIAL = re.compile(r"[&<>\"'`*_{}\[\]#|~\\@$!^=]|:(?=/)|(?<=www)\.", re.IGNORECASE)
 
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+
 
 def escape_markdown(text: str) -> str:
     """Text that shows as itself anywhere in Markdown, in a table's cell too: no markup, no HTML, no link.
 
-    Signs that may mean something become numeric entities, which Markdown never reads as structure (CommonMark 0.31,
-    section 2.5); any white space becomes one blank.
+    Signs that may mean something get a backslash (CommonMark 0.31, section 2.4); what HTML could read becomes a named
+    entity, the only kind that Prefect's UI shows as its sign; any white space becomes one blank.
 
-    >>> escape_markdown("a|b")
-    'a&#124;b'
+    >>> escape_markdown("a|b <i>")
+    'a\\\\|b &lt;i&gt;'
     """
-    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", " ".join(text.split()))
+    return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0], "\\" + match[0]), " ".join(text.split()))
 
 
 def round_markdown(record: CampaignRecord, number: int) -> str:
@@ -63,7 +65,7 @@ def round_markdown(record: CampaignRecord, number: int) -> str:
 def _headline(record: CampaignRecord, found: RoundRecord, picks: tuple[Pick, ...]) -> str:
     kind = "first design" if found.number == 0 else f"trained on {found.n_labels} labels"
     states = [pick.state for pick in picks]
-    outcome = f"{states.count('ok')} labelled, {states.count('failed')} failed, {states.count('open')} open"
+    outcome = f"{states.count('ok')} labeled, {states.count('failed')} failed, {states.count('open')} open"
     lines = [f"# {escape_markdown(record.name)}, round {found.number}", ""]
     lines.append(f"{kind}; {outcome}" if picks else f"{kind}; nothing was chosen")
     best = next(iter(distinct_best(record)), None)
@@ -79,7 +81,7 @@ def _pictures(record: CampaignRecord, number: int) -> str:
     parity = parity_figure(record, number=number, width=5.0)
     if parity is not None:
         images.append(
-            f"![predicted against labelled values]({style.png_data_uri(parity, dpi=_DPI, n_colors=_N_COLORS)})"
+            f"![predicted against labeled values]({style.png_data_uri(parity, dpi=_DPI, n_colors=_N_COLORS)})"
         )
     return "\n\n".join(images)
 

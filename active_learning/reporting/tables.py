@@ -32,6 +32,8 @@ __all__ = [
     "spec_text",
 ]
 
+_MAPE_MOST = 1000
+
 _OPEN_WORDS = {
     RequestState.PLANNED: "planned",
     RequestState.SUBMITTING: "being submitted",
@@ -148,7 +150,9 @@ def round_metrics(round_record: RoundRecord, unit: str) -> tuple[tuple[str, str]
     metrics = round_record.metrics
     rows = [(name, plain(metrics[key], 3) + unit_) for key, (name, unit_) in known.items() if key in metrics]
     if "mape" in metrics:
-        rows.append(("MAPE", f"{100 * metrics['mape']:.3g} %"))
+        # Relative errors mean little where labels lie near zero, as formation energies do; the number itself is stored.
+        share = 100 * metrics["mape"]
+        rows.append(("MAPE", f"{share:.3g} %" if share < _MAPE_MOST else f"over {_MAPE_MOST} % (labels near zero)"))
     rows += [(key, plain(metrics[key], 3)) for key in sorted(metrics) if key not in known and key != "mape"]
     if round_record.max_std is not None:
         rows.append(("largest std in the pool", plain(round_record.max_std, 3) + suffix))
@@ -174,12 +178,12 @@ def round_tables(record: CampaignRecord) -> tuple[RoundTable, ...]:
 def failure_groups(record: CampaignRecord) -> tuple[FailureGroup, ...]:
     """Failed attempts by kind, the most frequent kind first."""
     lost_hope = given_up(record)
-    labelled = {label.candidate_id for label in record.target_labels}
+    labeled = {label.candidate_id for label in record.target_labels}
     groups: dict[str, list[tuple[str, str, int, str, str]]] = {}
     for request in failed_attempts(record):
         kind = "lost" if request.failure is None else str(request.failure.kind)
         detail = "the job vanished from its backend" if request.failure is None else request.failure.detail
-        fate = "labelled in another attempt" if request.candidate_id in labelled else "tried again"
+        fate = "labeled in another attempt" if request.candidate_id in labeled else "tried again"
         fate = "given up" if request.candidate_id in lost_hope else fate
         groups.setdefault(kind, []).append((request.id, request.formula, request.round, detail, fate))
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))

@@ -21,7 +21,7 @@ class Diverse:
     """The best score of each group of promising candidates that look alike.
 
     The candidates with the highest scores, `promising` for each place in flight, are clustered together with those
-    being labelled, into as many groups as there are places. A group that holds a candidate being labelled is taken
+    being labeled, into as many groups as there are places. A group that holds a candidate being labeled is taken
     already; each other gives its best score. Where candidates have equal features there can be fewer groups than
     places; the next best scores follow then.
     """
@@ -30,7 +30,7 @@ class Diverse:
         """Keys of ``[selection]``."""
 
         promising: int = Field(
-            10, ge=1, description="Candidates considered for each one chosen or being labelled; with 1 nearly `top`."
+            10, ge=1, description="Candidates considered for each one chosen or being labeled; with 1 nearly `top`."
         )
         pool_limit: int = Field(10_000, ge=1, description="Candidates considered at most.")
 

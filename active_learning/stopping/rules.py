@@ -30,7 +30,7 @@ class Labels:
         self.options = options
 
     def check(self, progress: Progress) -> Verdict | None:
-        """Stop once `max` candidates are labelled."""
+        """Stop once `max` candidates are labeled."""
         if progress.n_labels < self.options.max:
             return None
         return Verdict(
@@ -126,12 +126,12 @@ class PoolExhausted:
         self.options = options
 
     def check(self, progress: Progress) -> Verdict | None:
-        """Stop if nothing can be requested any more and nothing is being labelled."""
+        """Stop if nothing can be requested any more and nothing is being labeled."""
         if progress.n_available or progress.n_pending:
             return None
         return Verdict(
             "pool_exhausted",
             f"The pool is exhausted: of {_counted(progress.n_candidates, 'candidate')} {progress.n_labels} are "
-            "labelled and none is left to ask for.",
+            "labeled and none is left to ask for.",
             {"n_candidates": progress.n_candidates, "n_labels": progress.n_labels},
         )

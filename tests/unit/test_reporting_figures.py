@@ -88,7 +88,7 @@ def test_parity_tells_the_two_kinds_of_prediction_apart():
     ax = parity_figure(record).axes[0]
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names[0].startswith("out of fold, round 6: n = ")
-    assert names[1].startswith("before labelling: n = ")
+    assert names[1].startswith("before labeling: n = ")
     assert all("MAE" in name and "eV/atom" in name for name in names)
 
 
@@ -105,7 +105,7 @@ def test_without_a_model_there_is_no_figure_of_one(draw):
 def test_the_calibration_figure_says_area_and_which_predictions():
     left, right = calibration_figure(example_record()).axes
     names = [text.get_text() for text in left.get_legend().get_texts()]
-    assert [name.split("\n")[0] for name in names] == ["out of fold, round 6", "before labelling"]
+    assert [name.split("\n")[0] for name in names] == ["out of fold, round 6", "before labeling"]
     assert all("area 0." in name for name in names)
     assert "standard normal" in [text.get_text() for text in right.get_legend().get_texts()]
 

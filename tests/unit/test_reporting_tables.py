@@ -66,13 +66,13 @@ def test_failures_are_grouped_by_kind_and_say_what_became_of_the_candidate():
     assert links.given_up(record) == {"a", "c"}
 
 
-def test_a_candidate_that_failed_first_and_was_labelled_later_is_not_given_up():
+def test_a_candidate_that_failed_first_and_was_labeled_later_is_not_given_up():
     record = example_record(failure_rate=0.4)
-    labelled = {label.candidate_id for label in record.labels}
+    labeled = {label.candidate_id for label in record.labels}
     fates = {row[0].rsplit("-", 1)[0]: row[4] for group in tables.failure_groups(record) for row in group.rows}
-    assert {fates[c] for c in fates if c in labelled} == {"labelled in another attempt"}
-    assert {fates[c] for c in fates if c not in labelled} == {"given up"}
-    assert links.given_up(record) == {c for c in fates if c not in labelled}
+    assert {fates[c] for c in fates if c in labeled} == {"labeled in another attempt"}
+    assert {fates[c] for c in fates if c not in labeled} == {"given up"}
+    assert links.given_up(record) == {c for c in fates if c not in labeled}
 
 
 def test_costs_add_up():

@@ -1,0 +1,7 @@
+"""``python -m flows.cli``: the `motherlode` command without its script."""
+
+import sys
+
+from flows.cli import main
+
+sys.exit(main())
