@@ -13,7 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_client, get_run_logger, tags
+from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
+from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -27,8 +29,9 @@ from tasks.bench import Attached, NotAttached, attach, attached
 from tasks.steps import step_of
 from tasks.views import follow_request, open_budget, publish_round, update_budget
 
-__all__ = ["campaign", "tick"]
+__all__ = ["campaign", "drain", "tick"]
 
+_DRAIN_S = 10.0
 _VIEWS = 64
 """Requests followed at once; more wait for a place in the UI, not for their calculation."""
 
@@ -60,16 +63,16 @@ class _Show:
 
     def before(self, snapshot: CampaignSnapshot) -> None:
         """Bring the view up to date with a snapshot."""
+        # Counted by what is stored: asking each future is a call to the server.
+        n_followed = sum(request.is_open and request.id in self._followed for request in snapshot.requests)
         for request in snapshot.requests:
-            if request.is_open and request.id not in self._followed and len(self._open()) < _VIEWS - 4:
+            if request.is_open and request.id not in self._followed and n_followed < _VIEWS - 4:
+                n_followed += 1
                 with tags(f"round {request.round}"):
                     self._followed[request.id] = follow_request.submit(self._path, request.id, request.formula)
         in_flight = sum(request.is_open for request in snapshot.requests)
         self._rename(f"{self._here.campaign.name} · round {max(0, snapshot.n_rounds - 1)} · {in_flight} in flight")
         self._move_bar(snapshot)
-
-    def _open(self) -> list[PrefectFuture[Any]]:
-        return [future for future in self._followed.values() if not future.state.is_final()]
 
     def _rename(self, name: str) -> None:
         if name != self._name and flow_run.id:
@@ -131,6 +134,12 @@ def _act(here: Attached, path: str, goes_on: GoesOn, *, wait: bool) -> None:
             show.after(action, snapshot.n_rounds)
     finally:
         show.end()
+
+
+def drain() -> None:
+    """Let Prefect send what it has still queued. Call it before a server is stopped: at exit it would wait in vain."""
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=_DRAIN_S, at_exit=False)
 
 
 @flow(name="campaign", task_runner=_runner, persist_result=False, retries=0)

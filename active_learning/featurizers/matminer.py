@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from matminer.featurizers.composition import ElementProperty
 from matminer.featurizers.structure import DensityFeatures
+from matminer.featurizers.structure.rdf import RadialDistributionFunction
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from pymatgen.core.composition import Composition
@@ -48,6 +49,10 @@ _SETS: Mapping[str, _FeatureSet] = {
     # Without imputation an element that Magpie's tables do not know gives NaN, which we report, not an average.
     "magpie": _FeatureSet(lambda: ElementProperty.from_preset("magpie", impute_nan=False), needs_structure=False),
     "density": _FeatureSet(DensityFeatures, needs_structure=True),
+    # The first few shells in steps of a quarter Angstrom; matminer's own 20 Angstrom hold far more neighbors.
+    "radial_distribution": _FeatureSet(
+        lambda: RadialDistributionFunction(cutoff=6.0, bin_size=0.25), needs_structure=True
+    ),
 }
 """Feature sets by name; a new one is one line."""
 
@@ -55,8 +60,9 @@ _SETS: Mapping[str, _FeatureSet] = {
 class Matminer:
     """Features of compositions and crystals, by matminer, under matminer's own names.
 
-    Sets: `magpie` (132 statistics of the elements' properties: Ward et al. 2016, doi:10.1038/npjcompumats.2016.28) and
-    `density` (density, volume per atom, packing fraction; needs a crystal). A candidate that a set cannot describe,
+    Sets: `magpie` (132 statistics of the elements' properties: Ward et al. 2016, doi:10.1038/npjcompumats.2016.28),
+    `density` (density, volume per atom, packing fraction; needs a crystal) and `radial_distribution` (the radial
+    distribution function up to 6 Angstrom in steps of 0.25; needs a crystal). A candidate that a set cannot describe,
     or for which a feature is not a finite number, is a failure that says so; nothing is imputed.
     """
 

@@ -64,8 +64,11 @@ def _under_prefect(campaign: Campaign, flow_name: str, *, keep_server: bool) -> 
         import flows.campaign as ring
         from tasks.bench import attach
 
-        with attach(campaign, bench, progress.say):
-            getattr(ring, flow_name)(str(campaign.path))
+        try:
+            with attach(campaign, bench, progress.say):
+                getattr(ring, flow_name)(str(campaign.path))
+        finally:
+            ring.drain()
         return server.ui
 
 
