@@ -8,6 +8,7 @@ The last campaign to leave stops it, unless somebody asked for it to be kept. Kn
 from __future__ import annotations
 
 import fcntl
+import http.client
 import json
 import os
 import signal
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import time
 import tomllib
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,9 +79,10 @@ def _configured() -> str | None:
 
 def _answers(api: str, timeout_s: float = 2.0) -> bool:
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=timeout_s) as response:
+        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=timeout_s) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (OSError, ValueError, http.client.HTTPException):
+        # No answer; no address ("localhost"); something else than a web server answers.
         return False
 
 
@@ -94,17 +95,31 @@ def _locked(home: Path) -> Iterator[None]:
         yield
 
 
-def _running(home: Path) -> tuple[int, Server] | None:
-    """The server that was started from this home, if it lives."""
+def _process(home: Path) -> tuple[psutil.Process, Server] | None:
+    """The server's process that was started from this home, if it lives."""
     try:
         noted = json.loads((home / "server.json").read_text())
-        started = psutil.Process(noted["pid"]).create_time()
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        process = psutil.Process(noted["pid"])
+        # Process ids are used again.
+        is_it = abs(process.create_time() - noted["started"]) <= 2.0 and process.status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
         return None
-    if abs(started - noted["started"]) > 2.0:
-        return None
-    server = Server(noted["api"], is_ours=True)
-    return (noted["pid"], server) if _answers(server.api) else None
+    return (process, Server(noted["api"], is_ours=True)) if is_it else None
+
+
+def _running(home: Path) -> Server | None:
+    """The server that was started from this home, once it answers; one that is silent for long is ended.
+
+    Never a second one beside a living one: both would write to the same database, and only one would be stopped.
+    """
+    deadline = time.monotonic() + _START_S
+    while (found := _process(home)) is not None:
+        if _answers(found[1].api):
+            return found[1]
+        if time.monotonic() > deadline:
+            _stop(home)
+        time.sleep(0.2)
+    return None
 
 
 def _free_port() -> int:
@@ -135,34 +150,38 @@ def _start(home: Path) -> Server:
         )
     noted = {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "api": server.api}
     (home / "server.json").write_text(json.dumps(noted))
+    try:
+        _wait_for(server, process, log)
+    except BaseException:
+        _stop(home)
+        raise
+    return server
+
+
+def _wait_for(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_S
     while not _answers(server.api):
         if process.poll() is not None or time.monotonic() > deadline:
-            _stop(home)
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
             raise BackendError(
                 f"The local Prefect server did not start; the end of {log}:\n{tail}\n"
                 "Without Prefect the same campaign runs with: motherlode run FILE --no-prefect"
             )
         time.sleep(0.2)
-    return server
 
 
 def _stop(home: Path) -> None:
-    try:
-        pid = int(json.loads((home / "server.json").read_text())["pid"])
-        process = psutil.Process(pid)
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-        return
-    family = [process, *process.children(recursive=True)]
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(pid, sign)
-        except ProcessLookupError:
-            break
-        _gone, family = psutil.wait_procs(family, timeout=_STOP_S)
-        if not family:
-            break
+    if (found := _process(home)) is not None:
+        process, _server = found
+        family = [process, *process.children(recursive=True)]
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, sign)
+            except ProcessLookupError:
+                break
+            _gone, family = psutil.wait_procs(family, timeout=_STOP_S)
+            if not family:
+                break
     (home / "server.json").unlink(missing_ok=True)
     (home / "kept").unlink(missing_ok=True)
 
@@ -171,7 +190,11 @@ def _users(home: Path) -> list[Path]:
     """Marks of living processes that use the server; those of dead ones are removed."""
     living = []
     for mark in (home / "users").glob("*"):
-        if psutil.pid_exists(int(mark.name)):
+        try:
+            is_it = abs(psutil.Process(int(mark.name)).create_time() - float(mark.read_text())) <= 2.0
+        except (psutil.NoSuchProcess, ValueError):
+            is_it = False
+        if is_it:
             living.append(mark)
         else:
             mark.unlink(missing_ok=True)
@@ -195,12 +218,15 @@ def find_or_start(*, keep: bool) -> Server:
         return Server(configured, is_ours=False)
     home = _home()
     with _locked(home):
-        running = _running(home)
-        server = running[1] if running is not None else _start(home)
+        server = _running(home)
+        if server is None:
+            # One that was kept and died (the machine was switched off) is not wanted for ever.
+            (home / "kept").unlink(missing_ok=True)
+            server = _start(home)
         if keep:
             (home / "kept").touch()
         (home / "users").mkdir(exist_ok=True)
-        (home / "users" / str(os.getpid())).touch()
+        (home / "users" / str(os.getpid())).write_text(str(psutil.Process().create_time()))
     return server
 
 
@@ -216,7 +242,7 @@ def stop_kept() -> bool:
     """Stop the local server that was kept; False if there is none."""
     home = _home()
     with _locked(home):
-        running = _running(home)
+        running = _process(home)
         _stop(home)
         return running is not None
 

@@ -170,7 +170,8 @@ class Campaign:
                 writer.set_spec(self.kit.spec.model_dump(mode="json"), changed)
                 ended = facts.phase in (Phase.STOPPED, Phase.FAILED) and facts.features is not None
                 if ended:
-                    verdict = self.kit.rules.verdict(progress_of(facts, self.kit.target, self.kit.settings))
+                    featurized = bench.features(facts).row_of
+                    verdict = self.kit.rules.verdict(progress_of(facts, self.kit.target, self.kit.settings, featurized))
                     if verdict is None:
                         writer.set_phase(Phase.ACTIVE)
 

@@ -27,7 +27,8 @@ class CampaignRecord:
     ----------
     spec : the campaign file as a JSON object
     versions : package -> version that this campaign last ran with
-    candidate_ids, formulas : (n_candidates,), the rows of `X`, in the order of the ids
+    candidate_ids, formulas, origins : (n_candidates,), the rows of `X`, in the order of the ids
+        An origin is the file, row or prototype that a candidate came from.
     X : (n_candidates, n_features), float32 or float64, may be a read-only memory map
     feature_names : (n_features,)
     read, dropped : how many the pool read; reason -> how many it did not take
@@ -47,6 +48,7 @@ class CampaignRecord:
     versions: Mapping[str, str]
     candidate_ids: tuple[str, ...]
     formulas: tuple[str, ...]
+    origins: tuple[str, ...]
     X: NDArray[np.floating[Any]]
     feature_names: tuple[str, ...]
     read: int

@@ -30,8 +30,10 @@ def record_of(facts: Facts, kit: Kit, blobs: Blobs, now: datetime) -> CampaignRe
     features = None if facts.features is None else FeatureFile(facts.features, blobs)
     ids = () if features is None else features.ids
     formulas: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     if facts.pool is not None and ids:
-        formulas = PoolFile(blobs.path(str(facts.pool["file"]))).formulas(ids)
+        pool = PoolFile(blobs.path(str(facts.pool["file"])))
+        formulas, origins = pool.formulas(ids), pool.origins(ids)
     references = {r.candidate_id for r in facts.requests if r.purpose is Purpose.REFERENCE}
     return CampaignRecord(
         name=facts.name,
@@ -45,6 +47,7 @@ def record_of(facts: Facts, kit: Kit, blobs: Blobs, now: datetime) -> CampaignRe
         versions=facts.versions,
         candidate_ids=ids,
         formulas=formulas,
+        origins=origins,
         X=np.empty((0, 0)) if features is None else features.X,
         feature_names=() if features is None else features.names,
         read=0 if facts.pool is None else int(facts.pool["read"]),

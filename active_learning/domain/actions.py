@@ -78,7 +78,7 @@ class OpenRound:
 
 @dataclass(frozen=True)
 class CancelPlanned:
-    """Withdraw requests that were never submitted, because the campaign is to stop."""
+    """Withdraw requests that were never submitted: the campaign is to stop, or nobody needs their labels any more."""
 
     request_ids: tuple[str, ...]
 

@@ -113,10 +113,13 @@ class CampaignSnapshot:
     Parameters
     ----------
     requests : every request, in the order they were planned
+    labeled : ids of the candidates that have a label of the target, by whomever
     verdict : what the stopping rules say of `progress`; None to go on
     budget : how many more candidates may be requested before a rule's budget is used up; None without a budget
+    launches : how many planned candidates may be submitted before it is used up; fewer than there are if a person
+        told labels, or lowered the budget, after they were planned; None without a budget
     polled_at : when this process last asked the submitter; None if it has not
-    needs_references : the labeler measures against elements that are not planned yet
+    needs_references : the labeler measures against elements that are not planned, or were withdrawn
     """
 
     version: int
@@ -128,7 +131,9 @@ class CampaignSnapshot:
     needs_references: bool
     n_rounds: int
     requests: tuple[Request, ...]
+    labeled: frozenset[str]
     progress: Progress | None
     verdict: Verdict | None
     budget: int | None
+    launches: int | None
     polled_at: datetime | None

@@ -116,6 +116,6 @@ class Request:
             state=state,
             handle=None if state is _S.PLANNED else (handle or self.handle),
             failure=failure,
-            submitted_at=at if state is _S.SUBMITTING else self.submitted_at,
+            submitted_at={_S.SUBMITTING: at, _S.PLANNED: None}.get(state, self.submitted_at),
             settled_at=at if not MOVES[state] else None,
         )

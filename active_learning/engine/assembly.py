@@ -58,6 +58,7 @@ class _Assembly:
     def __init__(self, file: CampaignFile) -> None:
         self.file = file
         self.faults: list[Fault] = list(file.faults)
+        self.options: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def fault(self, path: tuple[str, ...], message: str) -> None:
         self.faults.append(Fault(".".join(path), message, line_of(self.file.text, path)))
@@ -83,6 +84,7 @@ class _Assembly:
         except ValidationError as error:
             self.faults += faults_of(error, plugin.Options, self.file.text, path)
             return None
+        self.options[path] = checked.model_dump(mode="json", by_alias=True)
         try:
             return plugin(checked)
         except UserError as error:
@@ -148,7 +150,8 @@ def assemble(file: CampaignFile) -> Kit:
         labeler=labeler,
         submitter=built["submitter"],
         rules=Rules(tuple(rules["any"]), tuple(rules["all"])),
-        featurizer_options=spec.features.options,
+        # As checked, not as written: paths are absolute, so a worker in another folder reads the same files.
+        featurizer_options=work.options["features",],
         python_path=python_path,
     )
 

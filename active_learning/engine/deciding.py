@@ -11,7 +11,7 @@ from active_learning.domain.campaign import CampaignSnapshot, Phase, Settings
 from active_learning.domain.label import FailureKind
 from active_learning.domain.request import Purpose, Request, RequestState
 
-__all__ = ["MIN_LABELS", "is_given_up", "newest_attempts", "next_action"]
+__all__ = ["MIN_LABELS", "is_given_up", "newest_attempts", "next_action", "owed_retries"]
 
 MIN_LABELS = 2
 """Fewer labels than this train no model."""
@@ -54,6 +54,13 @@ def is_given_up(requests: tuple[Request, ...], settings: Settings) -> frozenset[
     )
 
 
+def owed_retries(requests: tuple[Request, ...], settings: Settings, labeled: frozenset[str]) -> tuple[Request, ...]:
+    """Newest requests that failed or were lost, may be tried again, and whose label nobody else brought."""
+    ended = _attempts(requests)
+    newest = newest_attempts(requests).values()
+    return tuple(r for r in newest if r.candidate_id not in labeled and _may_retry(r, ended, settings))
+
+
 def next_action(snapshot: CampaignSnapshot) -> do.Action:
     """The next action of a campaign.
 
@@ -92,30 +99,50 @@ def _spend(snapshot: CampaignSnapshot) -> do.Action | None:
         return None
     if snapshot.needs_references:
         return do.PlanReferences()
-    planned = _ids(snapshot, _S.PLANNED)
     if snapshot.verdict is not None:
-        if planned:
-            return do.CancelPlanned(planned)
-        return None if _ids(snapshot, _S.RUNNING) else do.Conclude(snapshot.verdict)
+        return _end(snapshot, do.Conclude(snapshot.verdict))
+    if (failed := _failed_reference(snapshot)) is not None:
+        return _end(snapshot, failed)
     return (
-        _failed_reference(snapshot)
+        _withdraw(snapshot)
         or _retry(snapshot)
-        or _submit(snapshot, planned)
+        or _submit(snapshot)
         or _too_few_labels(snapshot)
         or _open_round(snapshot)
+        or _stuck(snapshot)
     )
 
 
+def _end(snapshot: CampaignSnapshot, end: do.Conclude | do.Fail) -> do.Action | None:
+    """Withdraw what is planned, wait for what runs (it is paid for), then end."""
+    if planned := _ids(snapshot, _S.PLANNED):
+        return do.CancelPlanned(planned)
+    return None if _ids(snapshot, _S.RUNNING) else end
+
+
+def _withdraw(snapshot: CampaignSnapshot) -> do.CancelPlanned | None:
+    """Planned requests whose label a person brought, and those that a budget has no room for any more."""
+    planned = [r for r in snapshot.requests if r.state is _S.PLANNED and r.purpose is Purpose.CANDIDATE]
+    labeled = [r for r in planned if r.candidate_id in snapshot.labeled]
+    wanted = [r for r in planned if r.candidate_id not in snapshot.labeled]
+    surplus = [] if snapshot.launches is None else wanted[snapshot.launches :]
+    return do.CancelPlanned(tuple(r.id for r in labeled + surplus)) if labeled or surplus else None
+
+
 def _retry(snapshot: CampaignSnapshot) -> do.Retry | None:
-    ended = _attempts(snapshot.requests)
-    newest = newest_attempts(snapshot.requests).values()
-    again = tuple(r.id for r in newest if _may_retry(r, ended, snapshot.settings))
-    return do.Retry(again) if again else None
+    """References always; candidates as far as the budget goes, since a told label may have taken their place."""
+    owed = owed_retries(snapshot.requests, snapshot.settings, snapshot.labeled)
+    references = [r.id for r in owed if r.purpose is Purpose.REFERENCE]
+    candidates = [r.id for r in owed if r.purpose is Purpose.CANDIDATE][: snapshot.budget]
+    return do.Retry((*references, *candidates)) if references or candidates else None
 
 
-def _submit(snapshot: CampaignSnapshot, planned: tuple[str, ...]) -> do.Submit | None:
+def _submit(snapshot: CampaignSnapshot) -> do.Submit | None:
+    planned = [r for r in snapshot.requests if r.state is _S.PLANNED]
+    if _is_waiting_for_references(snapshot):
+        planned = [r for r in planned if r.purpose is Purpose.REFERENCE]
     free = snapshot.settings.max_in_flight - len(_ids(snapshot, _S.RUNNING))
-    return do.Submit(planned[:free]) if planned and free > 0 else None
+    return do.Submit(tuple(r.id for r in planned[:free])) if planned and free > 0 else None
 
 
 def _is_waiting_for_references(snapshot: CampaignSnapshot) -> bool:
@@ -161,6 +188,16 @@ def _too_few_labels(snapshot: CampaignSnapshot) -> do.Fail | None:
     example = f" ({listed}). For example {failed[-1].formula}: {_why(failed[-1])}" if failed else "."
     return do.Fail(
         f"{n_labels} of the first {len(tried)} requests gave a label, and a model needs {MIN_LABELS}{example}"
+    )
+
+
+def _stuck(snapshot: CampaignSnapshot) -> do.Fail | None:
+    """A rule may hold a budget back and never say stop; a campaign must not end without a word."""
+    if any(r.is_open for r in snapshot.requests):
+        return None
+    return do.Fail(
+        "No stopping rule says stop, and one of them allows no further request: its `remaining` is 0 while its"
+        " `check` gives no verdict. Repair or remove that rule."
     )
 
 

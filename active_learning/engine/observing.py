@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,9 +11,9 @@ import numpy as np
 from active_learning.domain.campaign import CampaignSnapshot, Progress, Settings, Verdict
 from active_learning.domain.label import Label
 from active_learning.domain.protocols import BudgetRule, StoppingRule
-from active_learning.domain.request import Purpose
+from active_learning.domain.request import Purpose, RequestState
 from active_learning.domain.target import Target
-from active_learning.engine.deciding import is_given_up
+from active_learning.engine.deciding import is_given_up, newest_attempts, owed_retries
 from active_learning.store import Facts
 
 __all__ = ["Rules", "observe", "progress_of", "target_labels", "unavailable", "with_fresh_model"]
@@ -47,6 +47,9 @@ class Rules:
         return min(limits) if limits else None
 
 
+_IN_FLIGHT = (RequestState.SUBMITTING, RequestState.RUNNING)
+
+
 def target_labels(facts: Facts, target: Target) -> tuple[Label, ...]:
     """Labels of the target property, the elements' references left out, in the order they came in."""
     references = {r.candidate_id for r in facts.requests if r.purpose is Purpose.REFERENCE}
@@ -55,16 +58,23 @@ def target_labels(facts: Facts, target: Target) -> tuple[Label, ...]:
 
 def unavailable(facts: Facts, target: Target, settings: Settings) -> frozenset[str]:
     """Candidates that may not be chosen: labeled, requested, or given up."""
-    labeled = {label.candidate_id for label in target_labels(facts, target)}
+    labeled = _labeled(facts, target)
     is_open = {request.candidate_id for request in facts.requests if request.is_open}
     return frozenset(labeled | is_open | is_given_up(facts.requests, settings))
 
 
-def _best_by_round(facts: Facts, target: Target) -> tuple[list[float], list[float]]:
-    """The best value, and its merit, after each settled round."""
+def _labeled(facts: Facts, target: Target) -> frozenset[str]:
+    return frozenset(label.candidate_id for label in target_labels(facts, target))
+
+
+def _best_by_round(
+    facts: Facts, target: Target, settings: Settings, labels: Sequence[Label]
+) -> tuple[list[float], list[float]]:
+    """The best value, and its merit, after each settled round. A round that is owed a retry is not settled."""
     round_of = {request.id: request.round for request in facts.requests}
+    owed = owed_retries(facts.requests, settings, _labeled(facts, target))
     unsettled = {r.round for r in facts.requests if r.is_open and r.purpose is Purpose.CANDIDATE}
-    labels = target_labels(facts, target)
+    unsettled |= {r.round for r in owed if r.purpose is Purpose.CANDIDATE}
     values = np.array([label.value for label in labels])
     rounds = np.array([round_of.get(label.request_id or "", 0) for label in labels])
     best: list[float] = []
@@ -79,14 +89,17 @@ def _best_by_round(facts: Facts, target: Target) -> tuple[list[float], list[floa
     return best, merits
 
 
-def progress_of(facts: Facts, target: Target, settings: Settings) -> Progress:
-    """What the stopping rules may look at. Needs features."""
+def progress_of(facts: Facts, target: Target, settings: Settings, featurized: Container[str]) -> Progress:
+    """What the stopping rules may look at.
+
+    `featurized` are the candidates that have features: no other can be learned from, so none but these is counted.
+    """
     assert facts.features is not None
-    labels = target_labels(facts, target)
+    labels = [label for label in target_labels(facts, target) if label.candidate_id in featurized]
     pending = {r.candidate_id for r in facts.requests if r.is_open and r.purpose is Purpose.CANDIDATE}
     references = {r.candidate_id for r in facts.requests if r.purpose is Purpose.REFERENCE}
-    blocked = unavailable(facts, target, settings) - references
-    best, merits = _best_by_round(facts, target) if target.goal.has_best else ([], [])
+    blocked = [c for c in unavailable(facts, target, settings) - references if c in featurized]
+    best, merits = _best_by_round(facts, target, settings, labels) if target.goal.has_best else ([], [])
     n_candidates = int(facts.features["n_candidates"])
     return Progress(
         target=target,
@@ -108,16 +121,26 @@ def observe(
     rules: Rules,
     reference_ids: Sequence[str],
     *,
+    featurized: Container[str],
     now: datetime,
     polled_at: datetime | None,
 ) -> CampaignSnapshot:
-    """The snapshot of a campaign. `reference_ids` are the references its labeler measures against."""
-    progress = verdict = budget = None
+    """The snapshot of a campaign.
+
+    Parameters
+    ----------
+    reference_ids : the references its labeler measures against
+    featurized : the candidates that have features
+    """
+    progress = verdict = budget = launches = None
     if facts.features is not None:
-        progress = progress_of(facts, target, settings)
-        verdict = rules.verdict(progress) if facts.rounds else None
+        progress = progress_of(facts, target, settings, featurized)
+        verdict = rules.verdict(progress)
         budget = rules.budget(progress)
-    planned = {request.candidate_id for request in facts.requests}
+        in_flight = [r for r in facts.requests if r.state in _IN_FLIGHT and r.purpose is Purpose.CANDIDATE]
+        launches = rules.budget(replace(progress, n_pending=len(in_flight)))
+    newest = newest_attempts(facts.requests)
+    planned = {candidate for candidate, r in newest.items() if r.state is not RequestState.CANCELLED}
     return CampaignSnapshot(
         version=facts.version,
         phase=facts.phase,
@@ -128,9 +151,11 @@ def observe(
         needs_references=not planned.issuperset(reference_ids),
         n_rounds=len(facts.rounds),
         requests=facts.requests,
+        labeled=_labeled(facts, target),
         progress=progress,
         verdict=verdict,
         budget=budget,
+        launches=launches,
         polled_at=polled_at,
     )
 

@@ -87,8 +87,15 @@ class PoolFile:
 
     def formulas(self, candidate_ids: Sequence[str]) -> tuple[str, ...]:
         """Reduced formulas."""
-        column = self._table["formula"]
-        return tuple(column[self._rows[candidate]].as_py() for candidate in candidate_ids)
+        return self._column("formula", candidate_ids)
+
+    def origins(self, candidate_ids: Sequence[str]) -> tuple[str, ...]:
+        """The file, row or prototype that each came from."""
+        return self._column("origin", candidate_ids)
+
+    def _column(self, name: str, candidate_ids: Sequence[str]) -> tuple[str, ...]:
+        values = self._table[name].take([self._rows[candidate] for candidate in candidate_ids])
+        return tuple(values.to_pylist())
 
     def candidates(self, start: int, stop: int) -> list[Candidate]:
         """The candidates in rows start to stop."""

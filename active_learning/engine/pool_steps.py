@@ -10,7 +10,7 @@ from active_learning.engine.pool_file import write_pool
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import CampaignFailed, UserError
 
-__all__ = ["build_pool", "featurize"]
+__all__ = ["build_pool", "chunk_cache", "featurize"]
 
 
 def build_pool(bench: Workbench) -> str:
@@ -41,14 +41,11 @@ def featurize(bench: Workbench) -> str:
     """
     facts = bench.store.read()
     pool = bench.pool(facts)
-    spec = bench.kit.spec.features
-    address = FeaturizerAddress(spec.kind, bench.kit.featurizer_options, _version(spec.kind), bench.kit.python_path)
-    cache = ChunkCache(bench.workdir / "features", address)
     names = bench.kit.featurizer.names
     X, failures = featurize_pool(
         pool.path,
         pool.ids,
-        cache,
+        chunk_cache(bench),
         len(names),
         workers=bench.workers,
         progress=lambda done, total: bench.progress("featurizing", done, total),
@@ -65,6 +62,13 @@ def featurize(bench: Workbench) -> str:
         writer.set_features(note)
     failed = f", {len(failures):,} candidates failed" if failures else ""
     return f"features: {X.shape[0]:,} × {X.shape[1]}{failed}"
+
+
+def chunk_cache(bench: Workbench) -> ChunkCache:
+    """Where the features of this campaign's featurizer are kept, chunk by chunk."""
+    kind = bench.kit.spec.features.kind
+    address = FeaturizerAddress(kind, bench.kit.featurizer_options, _version(kind), bench.kit.python_path)
+    return ChunkCache(bench.workdir / "features", address)
 
 
 def _version(kind: str) -> str:

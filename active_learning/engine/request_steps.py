@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_learning.domain.campaign import Phase
 from active_learning.domain.job import Job, JobPhase, JobReport
 from active_learning.domain.label import Failure, FailureKind, Label, Measurement
 from active_learning.domain.request import Purpose, Request, RequestState
@@ -44,21 +45,25 @@ def new_request(
 
 
 def plan_references(bench: Workbench) -> str:
-    """Plan the elements whose energies are measured against."""
+    """Plan the elements whose energies are measured against; again those that were withdrawn."""
     facts = bench.store.read()
-    known = {request.candidate_id for request in facts.requests}
-    requests = [
-        new_request(
-            facts.name,
-            reference_id(element),
-            crystal.formula,
-            round_number=0,
-            purpose=Purpose.REFERENCE,
-            reason=f"reference energy of {element}",
+    newest = newest_attempts(facts.requests)
+    requests = []
+    for element, crystal in bench.references(facts).items():
+        old = newest.get(reference_id(element))
+        if old is not None and old.state is not _S.CANCELLED:
+            continue
+        requests.append(
+            new_request(
+                facts.name,
+                reference_id(element),
+                crystal.formula,
+                round_number=0,
+                purpose=Purpose.REFERENCE,
+                reason=f"reference energy of {element}",
+                attempt=1 if old is None else old.attempt + 1,
+            )
         )
-        for element, crystal in bench.references(facts).items()
-        if reference_id(element) not in known
-    ]
     with bench.write() as writer:
         writer.plan(requests)
     return f"references: {', '.join(request.formula for request in requests)}"
@@ -90,10 +95,12 @@ def reconcile(bench: Workbench, request_ids: Sequence[str]) -> str:
 
 def submit(bench: Workbench, request_ids: Sequence[str]) -> str:
     """Promise, launch and note, one after another; a crash anywhere in between leaves a promise to look after."""
-    facts = bench.store.read()
-    requests = {request.id: request for request in facts.requests}
-    for request_id in request_ids:
-        _submit_one(bench, facts, requests[request_id])
+    for done, request_id in enumerate(request_ids):
+        # Launching takes long where jobs run at once; what a person said meanwhile must not wait for the last of them.
+        facts = bench.store.read()
+        if facts.phase is not Phase.ACTIVE:
+            return f"submitted {done} of {len(request_ids)}: the campaign is {facts.phase}"
+        _submit_one(bench, facts, next(r for r in facts.requests if r.id == request_id))
     return f"submitted {len(request_ids)}"
 
 

@@ -8,7 +8,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from active_learning.domain.campaign import Phase, RoundRecord, Verdict
+from active_learning.domain.campaign import Phase, Progress, RoundRecord, Verdict
+from active_learning.domain.label import Label
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.protocols import Scoring
 from active_learning.domain.request import Purpose, Request
@@ -19,6 +20,7 @@ from active_learning.engine.learning import Learned, learn
 from active_learning.engine.observing import progress_of, target_labels, unavailable, with_fresh_model
 from active_learning.engine.request_steps import new_request
 from active_learning.engine.workbench import Workbench
+from active_learning.errors import StaleVersion
 from active_learning.selection.design import representatives
 from active_learning.store import Facts
 
@@ -34,12 +36,13 @@ def open_round(bench: Workbench, number: int, size: int) -> str:
     """
     facts = bench.store.read()
     features = bench.features(facts)
+    progress = progress_of(facts, bench.kit.target, bench.kit.settings, features.row_of)
+    size = _still_wanted(bench, facts, progress, number, size)
     available = _available(bench, facts, features)
     if number == 0:
         return _first_design(bench, facts, features, available, size)
     learned = _learn(bench, facts, features, number)
     max_std = float(learned.prediction.std[available, 0].max()) if len(available) else None
-    progress = progress_of(facts, bench.kit.target, bench.kit.settings)
     if max_std is not None and bench.kit.rules.verdict(with_fresh_model(progress, max_std)) is not None:
         record = _record(bench, learned, number, 0, max_std)
         with bench.write(expect=facts.version) as writer:
@@ -51,6 +54,15 @@ def open_round(bench: Workbench, number: int, size: int) -> str:
         writer.open_round(record)
         writer.plan(requests)
     return f"round {number}: trained on {len(learned.y)} labels, chose {len(requests)}"
+
+
+def _still_wanted(bench: Workbench, facts: Facts, progress: Progress, number: int, size: int) -> int:
+    """How many of `size` may be chosen. Since the decision a person may have paused the campaign or told labels."""
+    budget = bench.kit.rules.budget(progress)
+    size = min(size, progress.n_available, size if budget is None else budget)
+    if facts.phase is not Phase.ACTIVE or len(facts.rounds) != number or size < 1:
+        raise StaleVersion(f"campaign '{facts.name}' moved on since round {number} was decided")
+    return size
 
 
 def _available(bench: Workbench, facts: Facts, features: FeatureFile) -> Rows:
@@ -85,15 +97,21 @@ def _first_design(bench: Workbench, facts: Facts, features: FeatureFile, availab
     rng = rng_for(bench.kit.spec.seed, 0, "design")
     chosen = available[representatives(np.asarray(features.X[available]), size, rng=rng)]
     requests = _plan(bench, facts, features, chosen, 0, "first design: k-means representative of the pool")
-    record = RoundRecord(0, bench.clock.now(), len(target_labels(facts, bench.kit.target)), len(requests))
+    n_labels = len(_known(bench, facts, features))
+    record = RoundRecord(0, bench.clock.now(), n_labels, len(requests))
     with bench.write(expect=facts.version) as writer:
         writer.open_round(record)
         writer.plan(requests)
     return f"round 0: first design of {len(requests)}"
 
 
+def _known(bench: Workbench, facts: Facts, features: FeatureFile) -> tuple[Label, ...]:
+    """The labels to learn from. A person may have told one of a candidate that has no features."""
+    return tuple(x for x in target_labels(facts, bench.kit.target) if x.candidate_id in features.row_of)
+
+
 def _learn(bench: Workbench, facts: Facts, features: FeatureFile, number: int) -> Learned:
-    labels = target_labels(facts, bench.kit.target)
+    labels = _known(bench, facts, features)
     return learn(bench.kit.surrogate, features, labels, seed=bench.kit.spec.seed, round_number=number)
 
 
@@ -168,14 +186,21 @@ def _record(bench: Workbench, learned: Learned, number: int, n_picks: int, max_s
     )
 
 
+def _still_active(bench: Workbench) -> Facts:
+    facts = bench.store.read()
+    if facts.phase is not Phase.ACTIVE:
+        raise StaleVersion(f"campaign '{facts.name}' is {facts.phase} meanwhile")
+    return facts
+
+
 def conclude(bench: Workbench, verdict: Verdict) -> str:
     """Train on all labels for the last time, unless the newest round already did, and stop."""
-    facts = bench.store.read()
-    labels = target_labels(facts, bench.kit.target)
+    facts = _still_active(bench)
+    features = bench.features(facts)
+    labels = _known(bench, facts, features)
     record = None
     is_fresh = bool(facts.rounds) and facts.rounds[-1].n_picks == 0 and facts.rounds[-1].n_labels == len(labels)
     if len(labels) >= MIN_LABELS and not is_fresh:
-        features = bench.features(facts)
         number = len(facts.rounds)
         learned = _learn(bench, facts, features, number)
         available = _available(bench, facts, features)
@@ -190,6 +215,7 @@ def conclude(bench: Workbench, verdict: Verdict) -> str:
 
 def fail(bench: Workbench, reason: str) -> str:
     """Note that the campaign cannot go on."""
-    with bench.write() as writer:
+    facts = _still_active(bench)
+    with bench.write(expect=facts.version) as writer:
         writer.set_phase(Phase.FAILED, Verdict("failed", reason))
     return f"failed: {reason}"

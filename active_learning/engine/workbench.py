@@ -70,6 +70,7 @@ class Workbench:
             self.kit.settings,
             self.kit.rules,
             [reference_id(element) for element in self.references(facts)],
+            featurized=() if facts.features is None else self.features(facts).row_of,
             now=self.clock.now(),
             polled_at=self.polled_at,
         )

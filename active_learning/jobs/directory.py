@@ -25,6 +25,10 @@ __all__ = ["JobDirectory", "JobOutcome"]
 
 _FILES_MODE = 0o600
 _DIRECTORY_MODE = 0o700
+# The last two are a local submitter's (active_learning.submitters.local).
+_OWN_FILES = frozenset(
+    {"job.json", "run.sh", "started", "stdout", "stderr", "result.json", "exit_code", "lock", "ended_by"}
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,14 @@ class JobDirectory:
         """Write what the job needs and return it, ready to submit. Doing it again writes the same.
 
         `python_path` are folders to import the job's code from, beside what is installed.
+
+        Raises
+        ------
+        ValueError
+            If a file of the labeler would lie elsewhere, or has the name of one of the directory's own.
         """
+        if taken := sorted(_OWN_FILES & set(spec.files)):
+            raise ValueError(f"a job directory has its own {', '.join(taken)}; call the labeler's file otherwise")
         self.path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         body = {"name": name, "entry": spec.entry, "inputs": dict(spec.inputs)}
         versions = {"motherlode": version("motherlode"), "python": sys.version.split()[0]}
@@ -73,7 +84,7 @@ class JobDirectory:
 
     def write(self, name: str, text: str) -> None:
         """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
-        if Path(name).name != name:
+        if Path(name).name != name or name in ("", ".", ".."):
             raise ValueError(f"a job's files lie in its directory itself, got {name!r}")
         temporary = self.path / f".{name}.{os.getpid()}"
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILES_MODE)

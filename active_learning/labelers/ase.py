@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ase.calculators import emt
 from ase.calculators.calculator import names as calculator_names
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat
 
 from active_learning.domain import options
 from active_learning.domain.candidate import Candidate
+from active_learning.domain.elements import ATOMIC_NUMBERS
 from active_learning.domain.job import JobSpec
 from active_learning.domain.label import Failure, Measurement
 from active_learning.errors import ContractError, UserError
@@ -34,6 +36,27 @@ _CALCULATORS = frozenset(calculator_names) | {"ace", "mace_mp", "mattersim"}
 _ELEMENTS: Mapping[str, frozenset[str]] = {"emt": frozenset(emt.parameters)}
 
 
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """A campaign file can say `nan`, `inf` and dates; a job's inputs are hashed and are plain JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"only text, true, false, finite numbers, lists and tables of them are allowed: {error}"
+        ) from error
+    return value
+
+
+def _element(symbol: str) -> str:
+    if symbol not in ATOMIC_NUMBERS:
+        raise ValueError(f"{symbol!r} is not a chemical symbol")
+    return symbol
+
+
+PlainTable = Annotated[dict[str, Any], AfterValidator(_plain)]
+Element = Annotated[str, AfterValidator(_element)]
+
+
 class Ase:
     """Label crystals with an ASE calculator.
 
@@ -54,7 +77,7 @@ class Ase:
         calculator: str = Field(
             description='A calculator of ASE by its name there ("emt", "lj", "espresso", ...), or "module:Class".'
         )
-        calculator_options: dict[str, Any] = Field({}, description="Arguments for the calculator.")
+        calculator_options: PlainTable = Field({}, description="Arguments for the calculator.")
         relax: Literal["none", "positions", "cell"] = Field(
             "none", description="What moves before the energy is taken: nothing, the atoms, or atoms and cell."
         )
@@ -63,10 +86,10 @@ class Ase:
         fidelity: str | None = Field(
             None, min_length=1, description="Name of the level of theory; without it, the calculator's name."
         )
-        references: dict[str, float] = Field(
+        references: dict[Element, FiniteFloat] = Field(
             {}, description="Energy per atom (eV) of elements, by the same calculator, for formation energies."
         )
-        reference_structures: dict[str, options.FilePath] = Field(
+        reference_structures: dict[Element, options.FilePath] = Field(
             {}, description="Structure files of elements whose crystal ASE does not know, for formation energies."
         )
         n_volumes: int = Field(7, ge=5, le=51, description="Volumes in the equation of state behind a bulk modulus.")

@@ -29,18 +29,20 @@ class BestMaterial:
 
     Parameters
     ----------
+    origin : where the candidate came from: its file, row or prototype; empty if that is not known
     request : the one whose job gave the label; None if a person told it
     candidates : ids of all labeled candidates that are this material, in the order they were labeled
     """
 
     label: Label
     formula: str
+    origin: str
     request: Request | None
     candidates: tuple[str, ...]
 
     @property
-    def origin(self) -> str:
-        """Where the value came from: the job's first design or model, or a person."""
+    def chosen_by(self) -> str:
+        """Who wanted the value: the first design, the model, or a person."""
         if self.request is None:
             return "told"
         return "first design" if self.request.mean is None else "model"
@@ -73,6 +75,7 @@ def distinct_best(record: CampaignRecord) -> tuple[BestMaterial, ...]:
             members.append(label.candidate_id)
     requests = {request.id: request for request in record.requests}
     formulas = dict(zip(record.candidate_ids, record.formulas, strict=True))
+    origins = dict(zip(record.candidate_ids, record.origins, strict=True))
     best: dict[str, BestMaterial] = {}
     for i in sorted(range(len(labels)), key=lambda i: (-merits[i], labels[i].candidate_id)):
         label = labels[i]
@@ -80,15 +83,18 @@ def distinct_best(record: CampaignRecord) -> tuple[BestMaterial, ...]:
         # A label may be told for a candidate that is not among the features' rows.
         formula = formulas.get(label.candidate_id) or (request.formula if request else label.candidate_id)
         key = material_key(label)
-        best.setdefault(key, BestMaterial(label, formula, request, tuple(groups[key])))
+        best.setdefault(
+            key, BestMaterial(label, formula, origins.get(label.candidate_id, ""), request, tuple(groups[key]))
+        )
     return tuple(best.values())
 
 
 def best_table(record: CampaignRecord, n: int) -> list[dict[str, Any]]:
     """The best `n` distinct materials as JSON objects, best first.
 
-    Keys: ``rank, candidate, formula, value, std, unit, fidelity, origin, round, predicted_mean, predicted_std, z,
-    n_candidates, candidates``; `std`, `round` and the three of the prediction are None where there is none.
+    Keys: ``rank, candidate, formula, value, std, unit, fidelity, origin, chosen_by, round, predicted_mean,
+    predicted_std, z, n_candidates, candidates``; `std`, `round` and the three of the prediction are None where there
+    is none.
     """
     rows = []
     for rank, best in enumerate(distinct_best(record)[:n], start=1):
@@ -103,6 +109,7 @@ def best_table(record: CampaignRecord, n: int) -> list[dict[str, Any]]:
                 "unit": label.unit,
                 "fidelity": label.fidelity,
                 "origin": best.origin,
+                "chosen_by": best.chosen_by,
                 "round": None if request is None else request.round,
                 "predicted_mean": None if request is None else request.mean,
                 "predicted_std": None if request is None else request.std,

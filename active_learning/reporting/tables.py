@@ -202,7 +202,7 @@ def not_featurized_reasons(record: CampaignRecord) -> tuple[tuple[str, int, str]
 
 def _seconds(label: Label) -> float | None:
     """How long the labeler says the calculation took; None if it does not say."""
-    value = label.provenance.get("seconds")
+    value = label.provenance.get("wall_s")
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if is_number and value is not None else None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from active_learning.errors import StoreError
+from active_learning.errors import ContractError, StoreError
 from active_learning.store.schema import HEAD
 
 __all__ = ["connect", "reading", "upgrade", "writing"]
@@ -55,14 +55,20 @@ def _json(value: Any) -> str:
 
 @contextmanager
 def _translated(engine: sa.Engine) -> Iterator[None]:
+    place = engine.url.render_as_string(hide_password=True)
     try:
         yield
-    except sa.exc.OperationalError as error:
-        place = engine.url.render_as_string(hide_password=True)
+    except sa.exc.IntegrityError as error:
+        raise ContractError(f"{place} refused what breaks its law: {error.orig}. Nothing was written.") from error
+    except sa.exc.ProgrammingError:
+        raise  # a wrong statement is a defect here, not in the store
+    except sa.exc.DatabaseError as error:
         raise StoreError(f"The campaign's store {place} failed: {error.orig}. {_remedy(str(error.orig))}") from error
 
 
 def _remedy(message: str) -> str:
+    if "malformed" in message or "not a database" in message:
+        return "The file is damaged: restore it from a backup."
     if "full" in message:
         return "Free some disk space and run the same command again: nothing is lost."
     if "readonly" in message or "unable to open" in message:

@@ -26,10 +26,13 @@ class Holder:
         if self.host != platform.node():
             return False
         try:
-            started: float = psutil.Process(self.pid).create_time()
+            process = psutil.Process(self.pid)
+            started: float = process.create_time()
+            # Killed, and nobody waited for it yet: in a container without an init it stays so for ever.
+            is_zombie = process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
-        return abs(started - self.started) > 2.0
+        return is_zombie or abs(started - self.started) > 2.0
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value."""

@@ -3,7 +3,8 @@
 Guarantees
 ----------
 - What `write` committed is on disk; what it did not commit never was.
-- Every write raises the campaign's version by one and appends at least one event in the same transaction.
+- Every write raises the campaign's version by one and appends at least one event in the same transaction; one that
+  changes nothing does neither.
 - A write that names the version it was decided on is refused (`StaleVersion`) if the campaign moved since.
 - A write under a lease is refused (`LeaseLost`) once another process took the lease.
 - Any number of processes may read while one writes.
@@ -169,7 +170,10 @@ class CampaignStore:
                 raise StaleVersion(f"campaign '{self.name}' is at version {version}, not {expect}")
             if lease is not None:
                 self._check(connection, lease)
-            yield Writer(connection, self.name, now)
+            writer = Writer(connection, self.name, now)
+            yield writer
+            if not writer.has_written:
+                return
             swap = sa.update(t.campaigns).where((t.campaigns.c.name == self.name) & (t.campaigns.c.version == version))
             if connection.execute(swap.values(version=version + 1)).rowcount != 1:
                 raise StaleVersion(f"campaign '{self.name}' moved on from version {version}")

@@ -27,6 +27,7 @@ class Writer:
         self._connection = connection
         self._campaign = campaign
         self.now = now
+        self.has_written = False
 
     def _mine(self, table: sa.Table) -> sa.ColumnElement[bool]:
         return table.c.campaign == self._campaign
@@ -43,6 +44,7 @@ class Writer:
         number = self._next(t.events, "number")
         row = {"campaign": self._campaign, "number": number, "time": self.now, "kind": kind, "data": data}
         self._connection.execute(sa.insert(t.events).values(row))
+        self.has_written = True
 
     def set_pool(self, pool: Mapping[str, Any]) -> None:
         """Note the stored pool."""

@@ -139,7 +139,7 @@ class _Draft:
                     self.clock,
                     "emt",
                     request_id=name,
-                    provenance={"crystal_key": key, "seconds": seconds, "code": "ase 3.29"},
+                    provenance={"crystal_key": key, "wall_s": seconds, "code": "ase 3.29"},
                 )
             )
 
@@ -246,6 +246,7 @@ def _record(draft: _Draft, prediction: Prediction | None, seed: int, *, is_stopp
         versions={"motherlode": "0.1.0", "python": "3.11.7", "scikit-learn": "1.9.1", "ase": "3.29.0"},
         candidate_ids=tuple(draft.ids),
         formulas=tuple(draft.formulas),
+        origins=tuple(f"AB_cP2_221_a_b (ClCs): {formula}" for formula in draft.formulas),
         X=draft.X.astype(np.float32),
         feature_names=_names(draft.X.shape[1]),
         read=len(draft.ids) + 47,

@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from active_learning.errors import MotherlodeError
 from active_learning.jobs import JobDirectory
 from active_learning.testing.waiting import is_alive, wait_for
 
-__all__ = ["Recipe", "SubmitterContract", "build_submitter"]
+__all__ = ["MakeJob", "Recipe", "SubmitterContract", "build_submitter", "job_maker"]
 
 Recipe = tuple[str, Mapping[str, Any]]
 """A class as "module:Class", and its options."""
@@ -44,7 +46,7 @@ order = json.loads(sys.argv[1])
 submitter = build_submitter(tuple(order["recipe"]))
 job = Job(order["name"], Path(order["directory"]), tuple(order["command"]), order["timeout_s"])
 if order["do"] == "submit":
-    print(json.dumps(submitter.submit(job)), flush=True)
+    submitter.submit(job)
     sys.stdin.read()
 else:
     handle = submitter.find(job)
@@ -74,6 +76,18 @@ def _order(do: str, recipe: Recipe, job: Job) -> list[str]:
 
 def _directory(job: Job) -> JobDirectory:
     return JobDirectory(Path(job.directory))
+
+
+def job_maker(folder: Path) -> MakeJob:
+    """``make(function, inputs, name, timeout_s)`` prepares a job that runs a function of `testing.job_functions`."""
+
+    def make(
+        function: str = "echo", inputs: Mapping[str, Any] | None = None, name: str = "job-1", timeout_s: float = 60.0
+    ) -> Job:
+        spec = JobSpec(f"active_learning.testing.job_functions:{function}", inputs or {})
+        return JobDirectory(folder / "jobs" / name).prepare(spec, name, timeout_s)
+
+    return make
 
 
 class SubmitterContract:
@@ -117,17 +131,7 @@ class SubmitterContract:
     @pytest.fixture
     def make_job(self, tmp_path: Path) -> MakeJob:
         """``make_job(function, inputs, name, timeout_s)``: a job that runs a function of `testing.job_functions`."""
-
-        def make(
-            function: str = "echo",
-            inputs: Mapping[str, Any] | None = None,
-            name: str = "job-1",
-            timeout_s: float = 60.0,
-        ) -> Job:
-            spec = JobSpec(f"active_learning.testing.job_functions:{function}", inputs or {})
-            return JobDirectory(tmp_path / "jobs" / name).prepare(spec, name, timeout_s)
-
-        return make
+        return job_maker(tmp_path)
 
     def settle(self, submitter: Submitter, *handles: str) -> None:
         """Poll until all these jobs have ended."""
@@ -235,7 +239,8 @@ class SubmitterContract:
             pytest.skip("the jobs of this submitter outlive its process")
         job = make_job("sleep", {"seconds": 600 if self.is_asynchronous else 0})
         handle = submitter.submit(job)
-        pids = self._pids(job)
+        # Where submit waits for the end, the job's process may be this one.
+        pids = self._pids(job) if self.is_asynchronous else []
         submitter.close()
         submitter.close()
         wait_for("the job to end after close", lambda: not any(map(is_alive, pids)), self.patience_s)
@@ -246,16 +251,18 @@ class SubmitterContract:
     ) -> None:
         dies = isinstance(submitter, DiesWithProcess)
         job = make_job("sleep", {"seconds": 600 if dies else 1})
-        process = subprocess.Popen(_order("submit", recipe, job), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        pids = self._pids(job)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        with subprocess.Popen(_order("submit", recipe, job), stdin=subprocess.PIPE) as process:
+            pids = self._pids(job)
+            process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         handle = submitter.find(job)
         assert handle is not None, "a job that started is not found after its submitter was killed"
         self.settle(submitter, handle)
         if dies:
             wait_for("the job to die with its submitter", lambda: not is_alive(pids[0]), self.patience_s)
+            with contextlib.suppress(ProcessLookupError):
+                # Where job and submitter are one process, nobody is left to end what the job had started.
+                os.kill(pids[1], signal.SIGKILL)
         else:
             assert _directory(job).outcome() is not None, "the job did not run to its end"
 

@@ -32,7 +32,7 @@ class Progress:
 
     def _labels(self) -> None:
         found = self._campaign.status()
-        if found["n_labels"] == self._n_labels and found["n_in_flight"] + found["n_planned"]:
+        if found["n_labels"] == self._n_labels or not found["n_labels"] + found["n_failed"]:
             return
         self._n_labels = found["n_labels"]
         best = found["best"]

@@ -64,16 +64,16 @@ def test_the_table_is_json_with_the_prediction_at_choice_and_its_z():
     values = [row["value"] for row in rows]
     assert values == sorted(values)
     assert values[0] == min(label.value for label in record.target_labels)
-    modelled = [row for row in rows if row["origin"] == "model"]
+    modelled = [row for row in rows if row["chosen_by"] == "model"]
     assert modelled
     for row in modelled:
         assert row["z"] == pytest.approx((row["value"] - row["predicted_mean"]) / row["predicted_std"])
-    assert {row["origin"] for row in best_table(record, 100)} == {"model", "first design"}
+    assert {row["chosen_by"] for row in best_table(record, 100)} == {"model", "first design"}
 
 
 def test_a_told_label_has_no_round_and_no_prediction():
     row = best_table(_with(_label("stranger", -0.4)), 1)[0]
-    assert (row["origin"], row["round"], row["predicted_mean"], row["z"]) == ("told", None, None, None)
+    assert (row["chosen_by"], row["round"], row["predicted_mean"], row["z"]) == ("told", None, None, None)
     assert row["formula"] == "stranger"
 
 

@@ -193,7 +193,7 @@ def test_the_map_shows_first_design_choices_failures_and_best():
 
 def test_the_map_of_an_empty_pool_is_no_figure():
     record = example_record(n_rounds=0)
-    assert maps.map_figure(replace(record, candidate_ids=(), formulas=(), X=record.X[:0])) is None
+    assert maps.map_figure(replace(record, candidate_ids=(), formulas=(), origins=(), X=record.X[:0])) is None
 
 
 def test_umap_that_is_not_installed_names_the_extra(monkeypatch):

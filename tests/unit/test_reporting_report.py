@@ -87,7 +87,9 @@ def test_every_kind_of_campaign_has_a_report(name):
 
 def test_a_pool_without_any_candidate_has_a_report():
     record = example_record(n_rounds=0)
-    empty = replace(record, candidate_ids=(), formulas=(), X=np.zeros((0, 0)), feature_names=(), read=0, dropped={})
+    empty = replace(
+        record, candidate_ids=(), formulas=(), origins=(), X=np.zeros((0, 0)), feature_names=(), read=0, dropped={}
+    )
     assert "No candidate with descriptors yet." in Page(render_html(empty)).text
 
 
@@ -143,6 +145,7 @@ def test_markup_in_the_record_shows_as_text():
         spec={payload: payload},
         versions={payload: payload},
         formulas=tuple(payload for _ in record.formulas),
+        origins=tuple(payload for _ in record.formulas),
         dropped={payload: 3},
         not_featurized={payload: payload},
         requests=tuple(

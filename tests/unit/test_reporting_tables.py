@@ -80,7 +80,7 @@ def test_costs_add_up():
     rows, total = tables.cost_rows(record)
     assert sum(row.n_jobs for row in rows) == total.n_jobs == len(record.requests)
     assert sum(row.n_labels for row in rows) == total.n_labels == len(record.labels)
-    seconds = [label.provenance["seconds"] for label in record.labels]
+    seconds = [label.provenance["wall_s"] for label in record.labels]
     assert total.compute_s == pytest.approx(sum(seconds))
     assert total.per_label_s == pytest.approx(np.median(seconds))
     turnaround = [
@@ -92,7 +92,7 @@ def test_costs_add_up():
 
 def test_costs_that_nobody_measured_are_unknown_and_not_zero():
     record = example_record(n_rounds=1)
-    odd = [{}, {"seconds": None}, {"seconds": "long"}, {"seconds": True}, {"seconds": float("inf")}]
+    odd = [{}, {"wall_s": None}, {"wall_s": "long"}, {"wall_s": True}, {"wall_s": float("inf")}]
     labels = tuple(replace(label, provenance=odd[i % 5]) for i, label in enumerate(record.labels))
     total = tables.cost_rows(replace(record, labels=labels))[1]
     assert (total.compute_s, total.per_label_s) == (None, None)
