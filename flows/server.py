@@ -38,6 +38,7 @@ _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
 }
 
@@ -138,11 +139,13 @@ def _start(home: Path) -> Server:
     server = Server(f"http://127.0.0.1:{port}/api", is_ours=True)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     log = home / "server.log"
+    # The pages ask this address; left to itself the server tells them port 4200, wherever it listens.
+    ui = {"PREFECT_UI_API_URL": server.api, "PREFECT_SERVER_UI_API_URL": server.api}
     environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env=environment | _ENVIRONMENT | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"},
+            env=environment | _ENVIRONMENT | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"} | ui,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -263,5 +266,7 @@ def prefect_server(*, keep: bool) -> Iterator[Server]:
     finally:
         if before is None:
             del os.environ["PREFECT_API_URL"]
+        else:
+            os.environ["PREFECT_API_URL"] = before
         if server.is_ours:
             _leave(keep=keep)

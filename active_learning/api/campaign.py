@@ -20,7 +20,7 @@ from active_learning.domain import actions as do
 from active_learning.domain.campaign import Phase
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.protocols import Clock, DiesWithProcess
-from active_learning.domain.request import RequestState
+from active_learning.domain.request import Purpose, RequestState
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.engine.deciding import next_action
 from active_learning.engine.observing import progress_of
@@ -218,7 +218,11 @@ class Campaign:
         """
         facts = self.store.read()
         if facts.phase is Phase.FAILED and facts.verdict is not None:
-            raise CampaignFailed(f"Campaign '{self.name}' cannot go on. {facts.verdict.reason}")
+            raise CampaignFailed(
+                f"Campaign '{self.name}' cannot go on. {facts.verdict.reason}\n"
+                "If the calculation is repaired, raise 'retries' in [requests] and run again; if the pool or the"
+                " labeler must change, start a campaign with another name and workdir."
+            )
         return self.status()
 
     def status(self) -> dict[str, Any]:
@@ -232,6 +236,7 @@ class Campaign:
         Opens a round if none is open. Nothing is submitted; asking again before telling gives the same.
         """
         with self.work() as bench:
+            bench.is_asked = True
             while True:
                 snapshot = bench.snapshot()
                 action = next_action(snapshot)
@@ -239,7 +244,7 @@ class Campaign:
                     break
                 perform(bench, action)
             facts = self.store.read()
-            planned = [r for r in facts.requests if r.state is RequestState.PLANNED]
+            planned = [r for r in facts.requests if r.state is RequestState.PLANNED and r.purpose is Purpose.CANDIDATE]
             return tuple(bench.candidate(facts, request.candidate_id) for request in planned)
 
     def tell(self, labels: Iterable[Told]) -> tuple[int, int, tuple[str, ...]]:

@@ -15,7 +15,7 @@ import numpy as np
 from active_learning.config import read_campaign_file
 from active_learning.domain.candidate import Candidate, Dropped
 from active_learning.domain.label import Failure
-from active_learning.domain.protocols import References
+from active_learning.domain.protocols import Labeler, References
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.engine.workbench import ENERGY
@@ -65,8 +65,13 @@ def check(path: Path, *, try_label: bool = False) -> Iterator[Finding]:
 
 def _workdir(workdir: Path) -> Iterator[Finding]:
     place = next(folder for folder in (workdir, *workdir.parents) if folder.exists())
-    if not os.access(place, os.W_OK):
-        yield Finding("workdir", f"{place} may not be written by you, and the workdir {workdir} lies in it", True)
+    try:
+        # Rights say little: root, a file in the way, a disk mounted read-only. So it is tried.
+        with tempfile.TemporaryDirectory(dir=place):
+            return
+    except OSError as error:
+        message = f"nothing can be written in {place} ({error.strerror}), and the workdir {workdir} lies in it"
+        yield Finding("workdir", message, True)
 
 
 def _pool(kit: Kit) -> tuple[list[Candidate], Finding]:
@@ -93,15 +98,43 @@ def _labeler(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
             references = kit.labeler.references(elements)
         except UserError as error:
             yield Finding("labeler", str(error), True)
-        else:
-            if references:
-                crystals = ", ".join(crystal.formula for crystal in references.values())
-                yield Finding("labeler", f"{len(references)} reference calculations come first: {crystals}")
+            return
+        if references:
+            crystals = ", ".join(crystal.formula for crystal in references.values())
+            yield Finding("labeler", f"{len(references)} reference calculations come first: {crystals}")
+    if not unsupported:
+        yield from _preparing(kit, _sample(kit, candidates))
+
+
+def _preparing(kit: Kit, sample: list[Candidate]) -> Iterator[Finding]:
+    """Whether jobs can be prepared: a calculator of an unknown name is found here."""
+    reasons = []
+    for candidate in sample:
+        try:
+            _for_trial(kit, candidate).prepare(candidate)
+        except UserError as error:
+            reasons.append(str(error))
+    if len(reasons) == len(sample):
+        yield Finding("labeler", f"no candidate of a sample can be labeled: {reasons[0]}", True)
+    elif reasons:
+        yield Finding("labeler", f"{len(reasons) / len(sample):.0%} of a sample cannot be labeled: {reasons[0]}")
+
+
+def _sample(kit: Kit, candidates: list[Candidate]) -> list[Candidate]:
+    rows = rng_for(kit.spec.seed, 0, "check").choice(len(candidates), min(_SAMPLE, len(candidates)), replace=False)
+    return [candidates[row] for row in np.sort(rows)]
+
+
+def _for_trial(kit: Kit, candidate: Candidate) -> Labeler:
+    """The labeler, asked for what costs no references."""
+    labeler = kit.labeler
+    if isinstance(labeler, References) and labeler.references(candidate.elements):
+        labeler = labeler.for_property(ENERGY)  # type: ignore[attr-defined]
+    return labeler
 
 
 def _features(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
-    rows = rng_for(kit.spec.seed, 0, "check").choice(len(candidates), min(_SAMPLE, len(candidates)), replace=False)
-    sample = [candidates[row] for row in np.sort(rows)]
+    sample = _sample(kit, candidates)
     names = kit.featurizer.names
     kit.featurizer.featurize(sample[:1])
     started = time.perf_counter()
@@ -123,11 +156,9 @@ def _features(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
 
 def _one_label(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
     """One real calculation, in this process, of what costs no references."""
-    labeler = kit.labeler
-    if isinstance(labeler, References) and labeler.references(candidates[0].elements):
-        labeler = labeler.for_property(ENERGY)  # type: ignore[attr-defined]
     sizes = [0 if c.crystal is None else len(c.crystal.species) for c in candidates]
     candidate = candidates[int(np.argsort(sizes, kind="stable")[len(sizes) // 2])]
+    labeler = _for_trial(kit, candidate)
     with tempfile.TemporaryDirectory() as folder:
         directory = JobDirectory(Path(folder) / "job")
         try:

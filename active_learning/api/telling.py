@@ -70,7 +70,8 @@ def read_labels(path: Path) -> list[Told]:
                 raise UserError(f"{path} needs the columns 'candidate' (or 'formula') and 'value'; it has: {found}.")
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} cannot be read: {reason}.") from error
     told, faults = [], []
     for number, row in enumerate(rows, start=2):
         try:

@@ -76,7 +76,7 @@ def _best_by_round(
     unsettled = {r.round for r in facts.requests if r.is_open and r.purpose is Purpose.CANDIDATE}
     unsettled |= {r.round for r in owed if r.purpose is Purpose.CANDIDATE}
     values = np.array([label.value for label in labels])
-    rounds = np.array([round_of.get(label.request_id or "", 0) for label in labels])
+    rounds = np.array([round_of.get(label.request_id or "", _round_at(facts, label)) for label in labels])
     best: list[float] = []
     merits: list[float] = []
     for record in (r for r in facts.rounds if r.n_picks):
@@ -87,6 +87,11 @@ def _best_by_round(
         best.append(float(known[np.argmax(merit)]))
         merits.append(float(merit.max()))
     return best, merits
+
+
+def _round_at(facts: Facts, label: Label) -> int:
+    """The round that was open when a label was told."""
+    return max((r.number for r in facts.rounds if r.n_picks and r.opened_at <= label.time), default=0)
 
 
 def progress_of(facts: Facts, target: Target, settings: Settings, featurized: Container[str]) -> Progress:

@@ -46,6 +46,8 @@ class Workbench:
     progress: Progress
     workers: int = 1
     polled_at: datetime | None = field(default=None)
+    is_asked: bool = False
+    """Whether a caller labels the candidates itself: then nothing is measured against references of ours."""
 
     @cached_property
     def blobs(self) -> Blobs:
@@ -99,7 +101,7 @@ class Workbench:
     def references(self, facts: Facts) -> Mapping[str, Candidate]:
         """Element -> the crystal its energy is measured with; empty if the target needs none."""
         labeler = self.kit.labeler
-        if facts.pool is None or not isinstance(labeler, References):
+        if facts.pool is None or self.is_asked or not isinstance(labeler, References):
             return {}
         elements = tuple(facts.pool["elements"])
         if elements not in self._references:

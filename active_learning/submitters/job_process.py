@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import importlib
 import os
 import signal
 import sys
@@ -75,9 +74,9 @@ def _die_with_the_supervisor(lifeline: int) -> None:
 
 def _be_like_new() -> None:
     """What a fresh interpreter would have and a fork has not."""
-    if "numpy" in sys.modules:
+    if "numpy.random" in sys.modules:
         # Siblings would draw the same numbers from the global generator. (`random` sees to itself.)
-        importlib.import_module("numpy.random").seed()
+        sys.modules["numpy.random"].seed()
     # When memory runs out, the kernel should take a job and not the campaign. Where it cannot be told so, so be it.
     with contextlib.suppress(OSError):
         _OOM_SCORE.write_text("500")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -66,6 +67,7 @@ class Processes:
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._end: weakref.finalize[..., Processes] | None = None
         self._owner = os.getpid()
+        self._numbers = itertools.count()
 
     def submit(self, job: Job) -> str:
         """Put the job into the queue; the handle is its directory.
@@ -96,8 +98,9 @@ class Processes:
 
     def cancel(self, handles: Sequence[str]) -> None:
         """Take jobs of this object out of the queue; send SIGTERM to running ones, and SIGKILL after `grace`."""
-        if self._is_alive():
-            self._ask({"do": "cancel", "directories": list(handles)})
+        for handle in handles:
+            if self._is_alive():
+                self._ask({"do": "cancel", "directory": handle})
 
     def close(self) -> None:
         """Kill what still runs, forget the queue; return when all processes are gone. Twice is fine."""
@@ -113,7 +116,7 @@ class Processes:
     def _ask(self, order: Mapping[str, Any]) -> None:
         with self._one_at_a_time:
             supervisor = self._supervisor if self._is_alive() else None
-            answer = _exchange(supervisor or self._start(), order)
+            answer = _exchange(supervisor or self._start(), {"number": next(self._numbers), **order})
         if answer["error"]:
             raise BackendError(answer["error"])
 
@@ -133,6 +136,7 @@ class Processes:
                 [sys.executable, "-c", _START, json.dumps(paths), json.dumps(settings)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                bufsize=0,
                 env=os.environ | dict.fromkeys(_THREADS, str(self.options.threads)),
                 # Ctrl-C is for the campaign; what it means for the jobs is the campaign's to decide.
                 start_new_session=True,
@@ -148,18 +152,21 @@ def _exchange(supervisor: subprocess.Popen[bytes], order: Mapping[str, Any]) -> 
     assert supervisor.stdin is not None
     assert supervisor.stdout is not None
     try:
+        # One short line: the pipe takes all of it or nothing, so that Ctrl-C cannot leave half an order.
         supervisor.stdin.write(json.dumps(order).encode() + b"\n")
-        supervisor.stdin.flush()
-        ready, _, _ = select.select([supervisor.stdout], [], [], _ANSWER_WITHIN_S)
-        line = supervisor.stdout.readline() if ready else b""
     except BrokenPipeError as error:
         raise BackendError("the process that supervises the jobs has died, and its jobs with it") from error
-    if not line:
-        supervisor.kill()
-        supervisor.wait()
-        raise BackendError("the process that supervises the jobs does not answer; it and its jobs were ended")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+    while True:
+        ready, _, _ = select.select([supervisor.stdout], [], [], _ANSWER_WITHIN_S)
+        line = supervisor.stdout.readline() if ready else b""
+        if not line:
+            supervisor.kill()
+            supervisor.wait()
+            raise BackendError("the process that supervises the jobs does not answer; it and its jobs were ended")
+        answer: dict[str, Any] = json.loads(line)
+        # Another number is the answer to an earlier order whose sender was interrupted before it came.
+        if answer["number"] == order["number"]:
+            return answer
 
 
 def _end(supervisor: subprocess.Popen[bytes], owner: int) -> None:

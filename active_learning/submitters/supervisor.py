@@ -126,22 +126,22 @@ class Supervisor:
             if order["do"] == "run":
                 self._enqueue(Path(order["directory"]), order["module"], order["timeout_s"])
             else:
-                self._cancel({Path(directory) for directory in order["directories"]})
+                self._cancel(Path(order["directory"]))
         except BackendError as error:
             fault = str(error)
-        os.write(self._answers, json.dumps({"error": fault}).encode() + b"\n")
+        os.write(self._answers, json.dumps({"number": order["number"], "error": fault}).encode() + b"\n")
 
     def _enqueue(self, directory: Path, module: str, timeout_s: float) -> None:
         known = {one.directory for one in self._queue} | {one.job.directory for one in self._running.values()}
         if directory not in known:
             self._queue.append(_Queued(directory, module, timeout_s, local.hold(directory)))
 
-    def _cancel(self, directories: set[Path]) -> None:
-        for job in [job for job in self._queue if job.directory in directories]:
+    def _cancel(self, directory: Path) -> None:
+        for job in [job for job in self._queue if job.directory == directory]:
             self._queue.remove(job)
             os.close(job.lock)
         for pid, one in self._running.items():
-            if one.job.directory in directories and not one.is_cancelled:
+            if one.job.directory == directory and not one.is_cancelled:
                 one.is_cancelled = True
                 self._terminate(pid, one)
 

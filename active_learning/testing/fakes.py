@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from active_learning.api.campaign import Campaign
+from active_learning.domain import actions as do
 from active_learning.domain import options
 from active_learning.domain.candidate import Candidate, Dropped
 from active_learning.domain.elements import ATOMIC_NUMBERS
@@ -26,6 +28,7 @@ from active_learning.domain.label import Failure, FailureKind, Measurement
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.protocols import FeatureBlock
 from active_learning.engine.featurizing import CHUNK
+from active_learning.engine.performing import perform
 from active_learning.engine.pool_steps import chunk_cache
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import UserError
@@ -44,6 +47,7 @@ __all__ = [
     "run_job",
     "tiny_campaign",
     "true_value",
+    "without_workers",
 ]
 
 Floats = NDArray[np.float64]
@@ -257,3 +261,12 @@ def tiny_campaign(folder: Path, **changes: Any) -> Path:
     lines = [f"{key} = {_toml(value)}" for key, value in (tables | changes).items() if value is not None]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def without_workers(campaign: Campaign) -> Campaign:
+    """The same campaign, its pool built and its chunks computed here, so that running it starts no process."""
+    with campaign.work() as bench:
+        if bench.store.read().pool is None:
+            perform(bench, do.BuildPool())
+            fill_chunk_cache(bench)
+    return campaign

@@ -24,6 +24,9 @@ def check(file: Path, try_label: bool) -> int:
             f"  {'BAD' if finding.is_fault else 'ok':<4}{finding.what:<10}{finding.message}", err=finding.is_fault
         )
     click.echo(
-        f"ready: motherlode run {file}" if not faults else f"{faults} things to put right in {file}", err=bool(faults)
+        f"ready: motherlode run {file}"
+        if not faults
+        else f"{faults} {'things' if faults > 1 else 'thing'} to put right in {file}",
+        err=bool(faults),
     )
     return 2 if faults else 0

@@ -19,14 +19,16 @@ def templates() -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR", required=False)
 @click.option("--template", default="alloys", show_default=True, help="Which one; --list names them.")
-@click.option("--list", "list_them", is_flag=True, is_eager=True, help="Name the templates and exit.")
-def init(directory: Path, template: str, list_them: bool) -> None:
+@click.option("--list", "list_them", is_flag=True, help="Name the templates and exit.")
+def init(directory: Path | None, template: str, list_them: bool) -> None:
     """Write a commented campaign file into DIR. Nothing that is there is overwritten."""
     if list_them:
         click.echo("\n".join(templates()))
         return
+    if directory is None:
+        raise click.UsageError("Missing argument 'DIR': the folder to write campaign.toml into.")
     if template not in templates():
         raise UserError(f"No template named '{template}'. There are: {', '.join(templates())}.")
     target = directory / "campaign.toml"

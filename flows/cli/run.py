@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from active_learning.api.campaign import Campaign
+from active_learning.errors import BackendError
 from active_learning.reporting.best import best_table
 from flows.cli.options import campaign_file
 from flows.cli.progress import Progress
@@ -61,12 +62,19 @@ def _under_prefect(campaign: Campaign, flow_name: str, *, keep_server: bool) -> 
     with campaign.work(progress.bar) as bench, prefect_server(keep=keep_server) as server:
         click.echo(f"Prefect UI: {server.ui}")
         # Prefect reads its settings when it is imported, so it comes after the server's address is set.
+        import httpx
+
         import flows.campaign as ring
         from tasks.bench import attach
 
         try:
             with attach(campaign, bench, progress.say):
                 getattr(ring, flow_name)(str(campaign.path))
+        except httpx.HTTPError as error:
+            raise BackendError(
+                f"The Prefect server at {server.ui} stopped answering ({error}). Nothing is lost: run the same command"
+                " again, or with --no-prefect."
+            ) from error
         finally:
             ring.drain()
         return server.ui

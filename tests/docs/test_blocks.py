@@ -118,6 +118,7 @@ def readme_folder(tmp_path_factory: pytest.TempPathFactory, motherlode: Any) -> 
     return folder
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run_in_their_order(readme_folder: Path) -> None:
     labels = (readme_folder / "bonds" / "labels.csv").read_text().splitlines()
     budget = tomllib.loads((readme_folder / "bonds" / "campaign.toml").read_text())["stopping"]["any"][0]["max"]
@@ -125,6 +126,7 @@ def test_the_commands_of_the_readme_run_in_their_order(readme_folder: Path) -> N
     assert (readme_folder / "bonds" / "bonds.campaign" / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_console_script_is_installed_and_speaks_json(readme_folder: Path) -> None:
     command = [str(Path(sys.executable).with_name("motherlode")), "status", "bonds/campaign.toml", "--json"]
     done = subprocess.run(command, cwd=readme_folder, capture_output=True, text=True, check=True)
@@ -134,6 +136,7 @@ def test_the_console_script_is_installed_and_speaks_json(readme_folder: Path) ->
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(found)
 
 
+@pytest.mark.slow
 def test_the_files_that_the_docs_name_are_there(readme_folder: Path) -> None:
     page = (ROOT / "docs" / "files-and-guarantees.md").read_text(encoding="utf-8")
     workdir = readme_folder / "bonds" / "bonds.campaign"

@@ -282,7 +282,7 @@ def test_a_job_knows_its_circumstances(make: Run) -> None:
 
 
 def test_jobs_draw_different_numbers_from_the_global_generator(make: Run) -> None:
-    processes = Processes(Processes.Options(workers=2, preload=("numpy",)))
+    processes = Processes(Processes.Options(workers=2, preload=("numpy.random",)))
     jobs = [make("draw", name=f"j{i}") for i in range(4)]
     settle(processes, *[processes.submit(job) for job in jobs])
     processes.close()
@@ -323,6 +323,23 @@ def test_a_job_that_another_process_has_is_refused(processes: Processes, make: R
         processes.submit(job)
     os.close(lock)
     settle(processes, processes.submit(job))
+
+
+def test_an_interrupted_submission_does_not_lend_its_answer_to_the_next(
+    processes: Processes, make: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    refused, good = make("stamps", {"seconds": 0}, name="refused"), make("stamps", {"seconds": 0}, name="good")
+    lock = local.hold(Path(refused.directory))
+    with monkeypatch.context() as patch:
+        patch.setattr("active_learning.submitters.processes.select.select", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            processes.submit(refused)
+    settle(processes, processes.submit(good))
+    os.close(lock)
+    assert result(good)["end"] > 0
 
 
 def supervisor_of(pid: int) -> int:

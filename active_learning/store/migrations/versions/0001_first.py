@@ -37,8 +37,8 @@ def upgrade() -> None:
         sa.Column("verdict", sa.JSON),
         sa.Column("versions", sa.JSON, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_campaigns"),
-        sa.CheckConstraint("phase IN ('active', 'paused', 'stopped', 'failed')", name="ck_campaigns_phase"),
-        sa.CheckConstraint("version >= 1", name="ck_campaigns_version"),
+        sa.CheckConstraint("phase IN ('active', 'paused', 'stopped', 'failed')", name=op.f("ck_campaigns_phase")),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_campaigns_version")),
     )
     op.create_table(
         "leases",
@@ -74,13 +74,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("campaign", "candidate_id", "attempt", name="uq_requests_campaign_candidate_id_attempt"),
         sa.UniqueConstraint("campaign", "job_name", name="uq_requests_campaign_job_name"),
         sa.UniqueConstraint("campaign", "ordinal", name="uq_requests_campaign_ordinal"),
-        sa.CheckConstraint("attempt >= 1", name="ck_requests_attempt"),
-        sa.CheckConstraint(_STATES, name="ck_requests_state"),
-        sa.CheckConstraint("purpose IN ('candidate', 'reference')", name="ck_requests_purpose"),
-        sa.CheckConstraint(_KINDS, name="ck_requests_failure_kind"),
-        sa.CheckConstraint("state <> 'FAILED' OR failure_kind IS NOT NULL", name="ck_requests_failed_has_a_kind"),
+        sa.CheckConstraint("attempt >= 1", name=op.f("ck_requests_attempt")),
+        sa.CheckConstraint(_STATES, name=op.f("ck_requests_state")),
+        sa.CheckConstraint("purpose IN ('candidate', 'reference')", name=op.f("ck_requests_purpose")),
+        sa.CheckConstraint(_KINDS, name=op.f("ck_requests_failure_kind")),
+        sa.CheckConstraint("state <> 'FAILED' OR failure_kind IS NOT NULL", name=op.f("ck_requests_failed_has_a_kind")),
         sa.CheckConstraint(
-            "state NOT IN ('RUNNING', 'SUCCEEDED') OR handle IS NOT NULL", name="ck_requests_running_has_a_handle"
+            "state NOT IN ('RUNNING', 'SUCCEEDED') OR handle IS NOT NULL", name=op.f("ck_requests_running_has_a_handle")
         ),
     )
     op.create_index(
@@ -109,7 +109,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["campaign", "request_id"], ["requests.campaign", "requests.id"], name="fk_labels_campaign_request_id"
         ),
-        sa.CheckConstraint("std IS NULL OR std >= 0", name="ck_labels_std"),
+        sa.CheckConstraint("std IS NULL OR std >= 0", name=op.f("ck_labels_std")),
     )
     op.create_table(
         "rounds",
