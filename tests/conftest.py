@@ -17,6 +17,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+# Tiny matrices on many threads wait for each other: one thread is several times faster here. Before numpy is loaded.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 # The same few examples on every machine, whose failures are not shrunk for minutes; `HYPOTHESIS_PROFILE=thorough` looks
 # for new ones and shrinks them.
 _SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much]
@@ -113,7 +117,7 @@ class Motherlode:
         self._folder = folder
         self._n = 0
         self._server = subprocess.Popen(
-            [sys.executable, str(_HERE / "warm.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-P", str(_HERE / "warm.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def _ask(self, order: dict[str, Any]) -> Any:

@@ -72,6 +72,7 @@ def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
     formulas = {request.candidate_id: request.formula for request in facts.requests}
     candidates = [request for request in facts.requests if request.purpose is Purpose.CANDIDATE]
     states = Counter(request.state for request in facts.requests)
+    labeled = {label.candidate_id for label in target_labels(facts, target)}
     settings = _settings(facts)
     counted = facts.features or facts.pool or {}
     model = next((record for record in reversed(facts.rounds) if record.metrics), None)
@@ -81,8 +82,8 @@ def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
         "phase": facts.phase.value,
         "round": facts.rounds[-1].number if facts.rounds else None,
         "n_candidates": counted.get("n_candidates"),
-        "n_labels": len(target_labels(facts, target)),
-        "n_failed": len(is_given_up(tuple(candidates), settings)),
+        "n_labels": len(labeled),
+        "n_failed": len(is_given_up(tuple(candidates), settings) - labeled),
         "n_in_flight": len(in_flight),
         "n_planned": states[RequestState.PLANNED],
         "n_requests": len(facts.requests),

@@ -13,7 +13,7 @@ from active_learning.domain.label import Label
 from active_learning.domain.request import RequestState
 from active_learning.domain.target import Target
 from active_learning.engine.pool_file import PoolFile
-from active_learning.errors import LabelConflict, UserError
+from active_learning.errors import ContractError, LabelConflict, UserError
 from active_learning.store import CampaignStore, Writer
 
 __all__ = ["Told", "read_labels", "tell"]
@@ -104,7 +104,8 @@ def tell(
     Raises
     ------
     UserError
-        If a row names no candidate of the pool, or another unit than the target's; then nothing is stored.
+        If a row names no candidate of the pool, another unit than the target's, or no finite number; then nothing is
+        stored.
     """
     ids, formulas = pool.ids, pool.formulas(pool.ids)
     by_formula: dict[str, list[str]] = {}
@@ -117,7 +118,7 @@ def tell(
                 raise ValueError(f"unit '{told.unit}', but {target.property} is in '{target.unit}'")
             candidate = _resolve(told, pool, by_formula)
             checked.append(_label(told, candidate, pool.formulas([candidate])[0], target, now))
-        except ValueError as error:
+        except (ValueError, ContractError) as error:
             faults.append(f"  {told.source or told.candidate}: {error}")
     if faults:
         raise UserError("\n".join([f"{len(faults)} labels cannot be used; nothing was told.", *faults]))

@@ -101,7 +101,7 @@ class _Worker:
         if self._read() != "ready":
             raise BackendError(
                 f"The featurizer '{cache.address.kind}' does not start in a process of its own"
-                f" (exit status {self._process.wait()}); its message stands above."
+                f" (exit status {self.end()}); its message stands above."
             )
 
     def _pipes(self) -> tuple[IO[str], IO[str]]:

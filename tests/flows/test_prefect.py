@@ -93,7 +93,7 @@ def test_each_request_is_one_task_run_named_after_its_candidate_that_ends_as_its
 
 
 def test_each_action_is_a_task_run(ended: Run) -> None:
-    names = Counter(re.sub(r" \d+$", "", run["name"]) for run in ended.task_runs if " · " not in run["name"])
+    names = Counter(re.sub(r"(-\w+| \d+)$", "", run["name"]) for run in ended.task_runs if " · " not in run["name"])
     n_rounds = len(ended.store.read().rounds)
     assert names["build pool"] == names["featurize"] == names["conclude"] == 1
     assert names["open round"] == n_rounds - 1  # the last one is what `conclude` trains
@@ -110,9 +110,7 @@ def test_each_round_has_a_page_with_its_pictures_inside_and_its_picks(ended: Run
         assert "](data:image/png;base64," in page
         for request in (one for one in facts.requests if one.round == record.number):
             assert f"| {request.candidate_id} |" in page
-    assert "crashed: RuntimeError\\: the charge density sloshes" in "".join(pages.values()).replace("\\\\", "\\") or (
-        "the charge density sloshes" in "".join(pages.values())
-    )
+    assert "the charge density sloshes" in "".join(pages.values())
 
 
 def test_the_budget_is_a_progress_bar_that_ends_full(ended: Run) -> None:
@@ -121,6 +119,7 @@ def test_the_budget_is_a_progress_bar_that_ends_full(ended: Run) -> None:
     assert bars[0]["description"] == "seen: 14 of at most 14 labels"
 
 
+@pytest.mark.slow
 def test_ticks_come_to_the_same_end_as_a_run(
     ended: Run, tmp_path: Path, motherlode: Any, write_campaign: Any, prefect_home: Any, api: Api
 ) -> None:
@@ -132,7 +131,8 @@ def test_ticks_come_to_the_same_end_as_a_run(
         assert end.status == 0, end.err
     store = CampaignStore(f"sqlite:///{tmp_path / 'ticked.campaign' / 'campaign.db'}", "ticked")
     facts, other = store.read(), ended.store.read()
-    assert {x.candidate_id: x.value for x in facts.labels} == {x.candidate_id: x.value for x in other.labels}
+    values, others = ({(x.candidate_id, x.property): x.value for x in found.labels} for found in (facts, other))
+    assert values == others
     assert facts.verdict == other.verdict
     runs = api.find("flow_runs", flow_runs={"tags": {"all_": ["ticked"]}})
     assert [run["state_type"] for run in runs] == ["COMPLETED"] * n_ticks
@@ -150,6 +150,7 @@ def test_the_server_listens_to_this_machine_only(api: Api) -> None:
     assert listening == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_a_server_is_shared_by_two_campaigns_and_stopped_by_the_last_to_leave(
     tmp_path: Path, motherlode: Any, write_campaign: Any
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_configured_server_that_does_not_answer_is_an_error_that_says_so(
     assert time.monotonic() - begin < 30
 
 
+@pytest.mark.slow
 def test_a_campaign_outlives_the_server_that_dies_under_it(
     tmp_path: Path, motherlode: Any, write_campaign: Any
 ) -> None:
@@ -195,10 +197,12 @@ def test_a_campaign_outlives_the_server_that_dies_under_it(
     run = motherlode.cold("run", path, cwd=tmp_path, env=environment)
     log = tmp_path / "tiny.campaign" / "launched.log"
     run.until(lambda: log.is_file() and len(log.read_text().splitlines()) >= 4, "four jobs")
-    psutil.Process(Api(environment).pid).kill()
-    end = run.wait()
+    server = Api(environment)
+    psutil.Process(server.pid).kill()
+    end = run.wait(300)
     assert end.status == 1, end.out
-    print(end.err)
+    assert f"The Prefect server at {server.url.removesuffix('/api')} stopped answering" in end.err
+    assert "Nothing is lost" in end.err
     assert "Traceback" not in end.err
     assert motherlode("run", path, "--no-prefect", cwd=tmp_path).status == 0
     launches = Counter(log.read_text().splitlines())

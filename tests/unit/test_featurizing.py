@@ -16,21 +16,30 @@ from active_learning.engine.featurizing import ChunkCache, FeaturizerAddress, fe
 from active_learning.engine.pool_file import PoolFile, write_pool
 from active_learning.errors import BackendError, CampaignFailed
 from active_learning.store import Blobs
-from active_learning.testing.fakes import FakeClock, TinyFeaturizer, TinyPool, tiny_campaign
+from active_learning.testing.fakes import FakeClock, TinyPool, tiny_campaign, without_workers
 
 _OWN = """
 import os
 import signal
 from pathlib import Path
 
-from active_learning.testing.fakes import TinyFeaturizer
+import numpy as np
+
+from active_learning.domain import options
+from active_learning.domain.protocols import FeatureBlock
 
 
-class Moody(TinyFeaturizer):
-    class Options(TinyFeaturizer.Options):
-        log: str
+class Moody:
+    class Options(options.Options):
+        log: str = ""
         deadly: tuple[str, ...] = ()
+        fails: tuple[str, ...] = ()
         raises: tuple[str, ...] = ()
+
+    names = ("amount", "elements")
+
+    def __init__(self, options):
+        self.options = options
 
     def featurize(self, candidates):
         print("done\\nready\\ndone")  # cannot be taken for an answer
@@ -41,10 +50,11 @@ class Moody(TinyFeaturizer):
                 os.kill(os.getpid(), signal.SIGKILL)
             if candidate.formula in self.options.raises:
                 raise RuntimeError("against the law")
-        return super().featurize(candidates)
+        failures = {row: "told to fail" for row, c in enumerate(candidates) if c.formula in self.options.fails}
+        return FeatureBlock(np.array([[sum(c.amounts.values()), len(c.elements)] for c in candidates]), failures)
 
 
-class Lame(TinyFeaturizer):
+class Lame(Moody):
     @property
     def names(self):
         raise ImportError("libheavy.so.3: cannot open shared object file")
@@ -69,7 +79,7 @@ class Bench:
         address = FeaturizerAddress(f"moody_featurizers:{kind}", options, "1", (str(self.folder),))
         cache = ChunkCache(self.folder / "features", address)
         return featurize_pool(
-            self.pool.path, self.pool.ids, cache, 3, workers=workers, progress=lambda *at: self.progress.append(at)
+            self.pool.path, self.pool.ids, cache, 2, workers=workers, progress=lambda *at: self.progress.append(at)
         )
 
     @property
@@ -88,7 +98,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def _expected(candidates: list[Candidate]) -> Any:
-    return TinyFeaturizer(TinyFeaturizer.Options()).featurize(candidates).values
+    return np.array([[sum(c.amounts.values()), 2.0] for c in candidates])
 
 
 def test_rows_come_in_the_order_of_the_ids_and_each_is_computed_once(bench: Bench) -> None:
@@ -153,7 +163,7 @@ def test_a_campaign_records_what_could_not_be_featurized_and_never_asks_for_it(t
     features = {"kind": "active_learning.testing.fakes:TinyFeaturizer", "fails": ["AgAl", "AgAu"]}
     pool = {"kind": "active_learning.testing.fakes:TinyPool", "n": 8, "n_dropped": 3}
     path = tiny_campaign(tmp_path, pool=pool, features=features, stopping={})
-    with Campaign.create(path, clock=FakeClock()) as campaign:
+    with without_workers(Campaign.create(path, clock=FakeClock())) as campaign:
         status = campaign.run()
         record = campaign.record()
     assert (status["phase"], status["n_candidates"], status["n_labels"]) == ("stopped", 6, 6)
@@ -168,5 +178,6 @@ def test_a_pool_of_which_nothing_can_be_featurized_ends_with_an_example(tmp_path
     features = {"kind": "active_learning.testing.fakes:TinyFeaturizer", "fails": ["AgAl", "AgAl2"]}
     path = tiny_campaign(tmp_path, pool={"kind": "active_learning.testing.fakes:TinyPool", "n": 2}, features=features)
     said = r"No candidate of 2 could be featurized\. For example AgAl2? \([0-9a-f]{16}\): told to fail"
-    with Campaign.create(path, clock=FakeClock()) as campaign, pytest.raises(CampaignFailed, match=said):
+    campaign = without_workers(Campaign.create(path, clock=FakeClock()))
+    with campaign, pytest.raises(CampaignFailed, match=said):
         campaign.run()

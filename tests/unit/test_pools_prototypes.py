@@ -106,7 +106,8 @@ def test_volumes_are_the_sum_of_the_elements_for_alloys(three_metals) -> None:
 def test_no_candidate_has_atoms_closer_than_asked_and_the_reason_names_them(three_metals) -> None:
     candidates, dropped = three_metals
     assert min(closest_contact(c.crystal, COVALENT_RADII).ratio for c in candidates) >= 0.8
-    reason = r"atoms too close: (Al|Cu|Ni) and (Al|Cu|Ni) \d\.\d\d Angstrom apart, 0\.\d\d of the sum .* \(min_distance = 0\.8\)"
+    pair = r"(Al|Cu|Ni) and (Al|Cu|Ni)"
+    reason = rf"atoms too close: {pair} \d\.\d\d Angstrom apart, 0\.\d\d of the sum .* \(min_distance = 0\.8\)"
     assert any(re.fullmatch(reason, d.reason) for d in dropped)
 
 
