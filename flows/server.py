@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ _ENVIRONMENT = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+    # A server that is gone is noticed in a minute, not in five: nothing is lost by giving up.
+    "PREFECT_CLIENT_MAX_RETRIES": "3",
 }
 
 
@@ -115,34 +118,47 @@ def _running(home: Path) -> Server | None:
     """
     deadline = time.monotonic() + _START_S
     while (found := _process(home)) is not None:
-        if _answers(found[1].api):
-            return found[1]
+        process, server = found
+        if _serves(process.pid, server):
+            return server
         if time.monotonic() > deadline:
             _stop(home)
         time.sleep(0.2)
     return None
 
 
-def _free_port() -> int:
-    for port in (_PORT, 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise BackendError("No port is free on 127.0.0.1 for the Prefect server.")
+def _is_free(port: int) -> int | None:
+    """The port, or the one that the system chooses for 0; None if somebody has it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])
 
 
 def _start(home: Path) -> Server:
-    port = _free_port()
-    server = Server(f"http://127.0.0.1:{port}/api", is_ours=True)
+    """A new server. Somebody else may be quicker to take the port that was free; then there is another one."""
+    while True:
+        port = _is_free(_PORT) or _is_free(0)
+        if port is None:
+            raise BackendError("No port is free on 127.0.0.1 for the Prefect server.")
+        server = Server(f"http://127.0.0.1:{port}/api", is_ours=True)
+        process = _launch(home, server, port)
+        try:
+            if _comes_up(home, server, process, port):
+                return server
+        except BaseException:
+            _stop(home)
+            raise
+
+
+def _launch(home: Path, server: Server, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    log = home / "server.log"
     # The pages ask this address; left to itself the server tells them port 4200, wherever it listens.
     ui = {"PREFECT_UI_API_URL": server.api, "PREFECT_SERVER_UI_API_URL": server.api}
     environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
-    with log.open("wb") as output:
+    with (home / "server.log").open("wb") as output:
         process = subprocess.Popen(
             command,
             env=environment | _ENVIRONMENT | {"PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"} | ui,
@@ -153,24 +169,38 @@ def _start(home: Path) -> Server:
         )
     noted = {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "api": server.api}
     (home / "server.json").write_text(json.dumps(noted))
-    try:
-        _wait_for(server, process, log)
-    except BaseException:
-        _stop(home)
-        raise
-    return server
+    return process
 
 
-def _wait_for(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _comes_up(home: Path, server: Server, process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server answers; False if it ended because its port is another's."""
     deadline = time.monotonic() + _START_S
-    while not _answers(server.api):
-        if process.poll() is not None or time.monotonic() > deadline:
+    while not _serves(process.pid, server):
+        is_over = process.poll() is not None
+        if is_over and _is_free(port) is None:
+            return False
+        if is_over or time.monotonic() > deadline:
+            log = home / "server.log"
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
             raise BackendError(
                 f"The local Prefect server did not start; the end of {log}:\n{tail}\n"
                 "Without Prefect the same campaign runs with: motherlode run FILE --no-prefect"
             )
         time.sleep(0.2)
+    return True
+
+
+def _serves(pid: int, server: Server) -> bool:
+    """Whether the server answers, and is this process: on its port a stranger may answer."""
+    if not _answers(server.api):
+        return False
+    try:
+        process = psutil.Process(pid)
+        sockets = [one for p in (process, *process.children(recursive=True)) for one in p.net_connections(kind="tcp")]
+    except psutil.NoSuchProcess:
+        return False
+    port = urllib.parse.urlsplit(server.api).port
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
 
 
 def _stop(home: Path) -> None:

@@ -72,7 +72,7 @@ class MoodyEMT(LoggingEMT):
 class Fractions:
     """Features without matminer: fractions of a few elements and the volume of an atom; quick to load.
 
-    It fails, one way or another, for candidates that hold an element of `refuse` or `die`.
+    It refuses candidates that hold an element of `refuse`, and dies of one whose origin holds the text `die`.
     """
 
     class Options(options.Options):
@@ -80,7 +80,7 @@ class Fractions:
 
         seconds: float = 0.0
         refuse: tuple[str, ...] = ()
-        die: tuple[str, ...] = ()
+        die: str = ""
 
     names = ("Al", "Cu", "Ag", "Au", "volume_per_atom")
 
@@ -92,7 +92,7 @@ class Fractions:
         values, failures = np.zeros((len(candidates), len(self.names))), {}
         for row, candidate in enumerate(candidates):
             time.sleep(self.options.seconds)
-            if set(self.options.die) & set(candidate.elements):
+            if self.options.die and self.options.die in candidate.origin:
                 sys.exit(9)
             if refused := sorted(set(self.options.refuse) & set(candidate.elements)):
                 failures[row] = f"nothing is known of {refused[0]}"

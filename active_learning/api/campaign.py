@@ -23,9 +23,9 @@ from active_learning.domain.protocols import Clock, DiesWithProcess
 from active_learning.domain.request import Purpose, RequestState
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.engine.deciding import next_action
-from active_learning.engine.observing import progress_of
 from active_learning.engine.performing import Observer, one_pass, perform, run_local
 from active_learning.engine.pool_file import PoolFile
+from active_learning.engine.round_steps import judge_again
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import CampaignFailed, SpecChanged, StoreError, UserError
 from active_learning.store import Blobs, CampaignStore
@@ -168,12 +168,7 @@ class Campaign:
                 writer.set_versions(versions)
             if changed:
                 writer.set_spec(self.kit.spec.model_dump(mode="json"), changed)
-                ended = facts.phase in (Phase.STOPPED, Phase.FAILED) and facts.features is not None
-                if ended:
-                    featurized = bench.features(facts).row_of
-                    verdict = self.kit.rules.verdict(progress_of(facts, self.kit.target, self.kit.settings, featurized))
-                    if verdict is None:
-                        writer.set_phase(Phase.ACTIVE)
+                judge_again(bench, facts, writer)
 
     def run(
         self, *, observer: Observer | None = None, progress: Callable[[str, int, int], None] = _silent

@@ -54,7 +54,7 @@ class Crystal:
         if not self.species or len(self.species) != len(self.frac_coords):
             raise ContractError(f"{len(self.species)} species for {len(self.frac_coords)} sites")
         if not all(math.isfinite(v) for row in (*self.lattice, *self.frac_coords) for v in row):
-            raise ContractError("a crystal's lattice and positions are finite numbers")
+            raise ContractError("the crystal's lattice or a position is not a finite number")
         unknown = sorted({symbol for symbol in self.species if symbol not in ATOMIC_NUMBERS})
         if unknown:
             raise ContractError(f"no such element: {', '.join(unknown)}")

@@ -97,12 +97,12 @@ def _spend(snapshot: CampaignSnapshot) -> do.Action | None:
     """Then whatever costs something: only while ACTIVE, and never while a request is in doubt."""
     if snapshot.phase is not Phase.ACTIVE or _ids(snapshot, _S.SUBMITTING):
         return None
-    if snapshot.needs_references:
-        return do.PlanReferences()
     if snapshot.verdict is not None:
         return _end(snapshot, do.Conclude(snapshot.verdict))
     if (failed := _failed_reference(snapshot)) is not None:
         return _end(snapshot, failed)
+    if snapshot.needs_references:
+        return do.PlanReferences()
     return (
         _withdraw(snapshot)
         or _retry(snapshot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from active_learning.domain.campaign import Phase
@@ -210,18 +211,16 @@ def retry(bench: Workbench, request_ids: Sequence[str]) -> str:
 
 def _again(campaign: str, old: Request) -> Request:
     attempt = old.attempt + 1
-    return Request(
-        candidate_id=old.candidate_id,
-        formula=old.formula,
+    return replace(
+        old,
         attempt=attempt,
-        round=old.round,
         state=_S.PLANNED,
         job_name=f"{campaign}-{old.candidate_id}-{attempt}",
-        purpose=old.purpose,
-        reason=old.reason,
-        score=old.score,
-        mean=old.mean,
-        std=old.std,
+        handle=None,
+        failure=None,
+        planned_at=None,
+        submitted_at=None,
+        settled_at=None,
     )
 
 

@@ -22,9 +22,9 @@ from active_learning.engine.request_steps import new_request
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import StaleVersion
 from active_learning.selection.design import representatives
-from active_learning.store import Facts
+from active_learning.store import Facts, Writer
 
-__all__ = ["conclude", "fail", "open_round"]
+__all__ = ["conclude", "fail", "judge_again", "open_round"]
 
 Rows = NDArray[np.intp]
 
@@ -211,6 +211,18 @@ def conclude(bench: Workbench, verdict: Verdict) -> str:
             writer.open_round(record)
         writer.set_phase(Phase.STOPPED, verdict)
     return f"stopped: {verdict.reason}"
+
+
+def judge_again(bench: Workbench, facts: Facts, writer: Writer) -> None:
+    """The rules changed: a campaign that had ended goes on if none says stop, or is stopped by another than before."""
+    if facts.phase not in (Phase.STOPPED, Phase.FAILED) or facts.features is None:
+        return
+    progress = progress_of(facts, bench.kit.target, bench.kit.settings, bench.features(facts).row_of)
+    verdict = bench.kit.rules.verdict(progress)
+    if verdict is None:
+        writer.set_phase(Phase.ACTIVE)
+    elif facts.verdict is not None and facts.phase is Phase.STOPPED and verdict.kind != facts.verdict.kind:
+        writer.set_phase(Phase.STOPPED, verdict)
 
 
 def fail(bench: Workbench, reason: str) -> str:

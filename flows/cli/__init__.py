@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -76,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The console script. Exit codes: 0 done, 1 the campaign or a backend failed, 2 the input is wrong."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    # When Ctrl-C comes while a connection is closed, SQLAlchemy prints a traceback before it lets the exception pass.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         result: Any = cli.main(args=arguments, prog_name="motherlode", standalone_mode=False)
     except click.exceptions.Exit as stop:

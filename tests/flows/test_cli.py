@@ -240,9 +240,8 @@ def test_labels_are_told_once_and_conflicts_refused(motherlode: Any, tmp_path: P
     assert motherlode("tick", path, "--no-prefect", cwd=tmp_path).status == 0
     assert motherlode("export", path, "features", cwd=tmp_path).status == 0
     known = {row["candidate"] for row in _rows(tmp_path / "labels.csv", motherlode, path)}
-    free = next(
-        row["candidate"] for row in csv.DictReader((tmp_path / "features.csv").open()) if row["candidate"] not in known
-    )
+    with (tmp_path / "features.csv").open() as table:
+        free = next(row["candidate"] for row in csv.DictReader(table) if row["candidate"] not in known)
     (tmp_path / "mine.csv").write_text(f"candidate,value,unit\n{free},-1.5,eV/atom\n")
     first = motherlode("tell", path, "mine.csv", cwd=tmp_path)
     assert (first.status, first.out) == (0, "1 new labels, 0 known already\n")

@@ -174,6 +174,21 @@ def test_a_server_is_shared_by_two_campaigns_and_stopped_by_the_last_to_leave(
     assert not [one for one in psutil.process_iter() if one.pid == server.pid and one.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
+def test_two_users_who_start_a_server_at_once_get_one_each(tmp_path: Path, motherlode: Any) -> None:
+    homes = [
+        {"MOTHERLODE_HOME": str(tmp_path / name), "PREFECT_HOME": str(tmp_path / "none"), "PREFECT_API_URL": ""}
+        for name in ("one", "two")
+    ]
+    said = [run.wait(240) for run in [motherlode.start("ui", cwd=tmp_path, env=home) for home in homes]]
+    assert [end.status for end in said] == [0, 0]
+    servers = [Api(home) for home in homes]
+    assert [f"{end.out.strip()}/api" for end in said] == [server.url for server in servers]
+    assert servers[0].url != servers[1].url
+    assert all(psutil.Process(server.pid).is_running() for server in servers)
+    assert [motherlode("ui", "--stop", cwd=tmp_path, env=home).out for home in homes] == ["stopped\n"] * 2
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/api", "localhost"])
 def test_a_configured_server_that_does_not_answer_is_an_error_that_says_so(
     address: str, tmp_path: Path, motherlode: Any, write_campaign: Any

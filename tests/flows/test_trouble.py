@@ -53,7 +53,7 @@ def test_a_campaign_goes_on_around_calculations_that_fail_in_every_way(
     path = write_campaign(
         tmp_path,
         labeler=moody(**moods),
-        rounds={"initial": 20, "batch_size": 4, "max_in_flight": 20},
+        rounds={"initial": 20, "batch_size": 20, "max_in_flight": 20},
         requests={"timeout": "3 s", "poll": 0.05, "retries": 0},
         submitter={"kind": "processes", "workers": 10, "grace": "1 s"},
         stopping={"any": [{"kind": "labels", "max": 60}]},
@@ -112,12 +112,12 @@ def test_candidates_whose_features_fail_are_left_out_with_the_reason(
     motherlode: Any, tmp_path: Path, write_campaign: Any
 ) -> None:
     pool = {"kind": "prototypes", "elements": ["Cu", "Au", "Ag", "Al"], "n_elements": [1], "max_atoms": 1}
-    features = {"kind": "adversary:Fractions", "refuse": ["Ag"], "die": ["Al"]}
+    features = {"kind": "adversary:Fractions", "refuse": ["Ag"], "die": "cF4_225_a (Cu): Al for Cu"}
     path = write_campaign(tmp_path, pool=pool, features=features, stopping={"any": [{"kind": "labels", "max": 4}]})
     end = motherlode("run", path, "--no-prefect", cwd=tmp_path)
     assert end.status == 0, end.err
     assert "candidates failed" in end.out
-    assert {request.formula for request in facts_of(path).requests} <= {"Cu", "Au"}
+    assert {request.formula for request in facts_of(path).requests} <= {"Cu", "Au", "Al"}
     report = motherlode("report", path, cwd=tmp_path)
     assert report.status == 0
     page = Path(report.out.strip()).read_text()

@@ -19,11 +19,13 @@ from active_learning.api.telling import Told, tell
 from active_learning.config import read_campaign_file
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import Phase, Settings
+from active_learning.domain.candidate import Candidate
 from active_learning.domain.request import MOVES, RequestState
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.engine.deciding import next_action
 from active_learning.engine.observing import Rules
 from active_learning.engine.performing import perform
+from active_learning.engine.round_steps import judge_again
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import BackendError, LeaseLost, StaleVersion
 from active_learning.jobs import JobDirectory
@@ -84,7 +86,7 @@ class CampaignMachine(RuleBasedStateMachine):
         self.url = f"sqlite:///{self.workdir / 'campaign.db'}"
         self.person = CampaignStore(self.url, "tiny")
         assert self.person.create(self.kit.spec.model_dump(mode="json"), self.clock.now())
-        self.truth = {c.id: true_value(c) for c in self.kit.pool.read() if hasattr(c, "id")}
+        self.truth = {c.id: true_value(c) for c in self.kit.pool.read() if isinstance(c, Candidate)}
         self.ids = sorted(self.truth)
         self.told: dict[str, float] = {}
         self.labels: dict[str, float] = {}
@@ -296,15 +298,11 @@ class CampaignMachine(RuleBasedStateMachine):
         """As `Campaign.work` takes over a changed file: a new process, which may reopen what had stopped."""
         self.budget = budget
         self._take_over()
-        self._reopen()
+        with self.bench.write() as writer:
+            writer.set_spec(self.facts.spec, ["stopping"])
+            judge_again(self.bench, self.facts, writer)
+        self._look()
         self._run_steps(then)
-
-    def _reopen(self) -> None:
-        if self.facts.phase in (Phase.STOPPED, Phase.FAILED) and self.bench.snapshot().verdict is None:
-            with self.bench.write() as writer:
-                writer.set_spec(self.facts.spec, ["stopping"])
-                writer.set_phase(Phase.ACTIVE)
-            self._look()
 
     @invariant()
     def the_law_holds(self) -> None:

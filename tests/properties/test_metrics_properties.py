@@ -70,7 +70,7 @@ def test_coverage_never_falls_with_the_level_and_everything_lies_within_the_whol
     st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.floats(-5, 5), min_size=1, max_size=25),
     st.data(),
 )
-def test_a_discovery_curve_never_falls_and_reaches_one_when_all_is_labelled(values, data):
+def test_a_discovery_curve_never_falls_and_reaches_one_when_all_is_labeled(values, data):
     materials = {c: data.draw(st.sampled_from(sorted(values)), label=c) for c in values}
     k = data.draw(st.integers(1, len(set(materials.values()))))
     order = data.draw(st.permutations(sorted(values)))

@@ -370,6 +370,15 @@ def test_a_campaign_that_stopped_goes_on_when_its_budget_is_raised(tmp_path: Pat
         assert campaign.run() == second
 
 
+def test_a_campaign_that_stays_stopped_for_another_reason_says_which(tmp_path: Path) -> None:
+    pool = {"kind": "active_learning.testing.fakes:TinyPool", "n": 6}
+    with _limit(tmp_path, 6, pool=pool) as campaign:
+        assert campaign.run()["stop_rule"] == "labels"
+    with _limit(tmp_path, 9, pool=pool) as campaign:
+        status = campaign.run()
+    assert (status["phase"], status["stop_rule"], status["n_labels"]) == ("stopped", "pool_exhausted", 6)
+
+
 def test_a_second_worker_is_refused_while_the_first_works(tmp_path: Path) -> None:
     path = tiny_campaign(tmp_path)
     with Campaign.create(path) as one, Campaign.create(path) as two, one.work():

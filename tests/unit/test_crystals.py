@@ -243,20 +243,21 @@ def test_scaling_gives_the_volume_and_keeps_the_shape() -> None:
     assert larger.frac_coords == crystal.frac_coords
 
 
-@pytest.mark.parametrize(
-    ("lattice", "site", "message"),
-    [
-        (((1, 0, 0), (0, 1, 0), (1, 1, 0)), (0, 0, 0), "no volume"),
-        (((0, 0, 0), (0, 1, 0), (0, 0, 1)), (0, 0, 0), "no volume"),
-        (((math.nan, 0, 0), (0, 1, 0), (0, 0, 1)), (0, 0, 0), "not a finite number"),
-        (CUBE, (0, math.inf, 0), "not a finite number"),
-    ],
-)
-def test_a_cell_without_volume_or_with_a_nonsense_number_is_refused(lattice, site, message: str) -> None:
-    crystal = Crystal(lattice, ("Al",), (site,))
+@pytest.mark.parametrize("lattice", [((1, 0, 0), (0, 1, 0), (1, 1, 0)), ((0, 0, 0), (0, 1, 0), (0, 0, 1))])
+def test_a_cell_without_volume_is_refused(lattice) -> None:
+    crystal = Crystal(lattice, ("Al",), ((0, 0, 0),))
     for measure in (volume_of, minimum_distance):
-        with pytest.raises(ContractError, match=message):
+        with pytest.raises(ContractError, match="no volume"):
             measure(crystal)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "site"),
+    [(((math.nan, 0, 0), (0, 1, 0), (0, 0, 1)), (0, 0, 0)), (CUBE, (0, math.inf, 0))],
+)
+def test_a_crystal_with_a_nonsense_number_is_refused_at_birth(lattice, site) -> None:
+    with pytest.raises(ContractError, match="not a finite number"):
+        Crystal(lattice, ("Al",), (site,))
 
 
 # Sizes

@@ -98,6 +98,11 @@ def test_references_are_planned_before_any_round() -> None:
     assert next_action(snapshot(n_rounds=0, needs_references=True)) == do.PlanReferences()
 
 
+def test_a_campaign_that_is_to_stop_plans_no_references() -> None:
+    """It withdraws those that are planned, and would plan them again for ever."""
+    assert next_action(snapshot(needs_references=True, verdict=VERDICT)) == do.Conclude(VERDICT)
+
+
 def test_no_round_opens_and_no_candidate_is_submitted_before_the_references_are_in() -> None:
     running = request("Al", "RUNNING", reference=True)
     assert isinstance(next_action(snapshot(running, n_rounds=0, **JUST_ASKED)), do.Wait)
@@ -109,6 +114,10 @@ def test_a_reference_that_failed_for_good_ends_the_campaign_once_nothing_runs() 
     failed = request("Al", "FAILED", 1, reference=True), request("Al", "FAILED", 2, reference=True)
     planned, running = request("Cu", "PLANNED", reference=True), request("Ni", "RUNNING", reference=True)
     assert next_action(snapshot(*failed, planned, running, **JUST_ASKED)) == do.CancelPlanned(("ref-Cu-1",))
+    withdrawn = snapshot(
+        *failed, request("Cu", "CANCELLED", reference=True), running, needs_references=True, **JUST_ASKED
+    )
+    assert isinstance(next_action(withdrawn), do.Wait)
     assert isinstance(next_action(snapshot(*failed, running, **JUST_ASKED)), do.Wait)
     action = next_action(snapshot(*failed, n_rounds=0))
     assert isinstance(action, do.Fail)

@@ -61,7 +61,7 @@ def test_random_order_has_the_area_that_theory_says():
 @pytest.mark.parametrize(
     ("labeled", "values", "k", "message"),
     [
-        (["x"], VALUES, 1, "no true value of labelled candidate x"),
+        (["x"], VALUES, 1, "no true value of labeled candidate x"),
         (["a"], VALUES, 6, r"k lies in \[1, 5\]"),
         (["a"], VALUES, 0, r"k lies in \[1, 5\]"),
         (["a"], {"a": float("nan")}, 1, "must be finite"),

@@ -57,7 +57,7 @@ def test_a_diverse_batch_takes_the_best_of_each_island() -> None:
     assert set(island[top]) == {4}
 
 
-def test_an_island_where_a_candidate_is_being_labelled_is_taken_already() -> None:
+def test_an_island_where_a_candidate_is_being_labeled_is_taken_already() -> None:
     X, island = _islands()
     pending = X[[85, 65]]  # of islands 4 and 3
     keep = np.setdiff1d(np.arange(100), [85, 65])

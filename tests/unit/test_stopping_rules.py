@@ -31,7 +31,7 @@ def test_labels_stop_at_their_number_and_say_so() -> None:
 
 
 @pytest.mark.parametrize(("n_labels", "n_pending", "left"), [(0, 0, 10), (4, 3, 3), (4, 6, 0), (9, 8, 0), (12, 0, 0)])
-def test_what_is_being_labelled_counts_in_the_budget(n_labels: int, n_pending: int, left: int) -> None:
+def test_what_is_being_labeled_counts_in_the_budget(n_labels: int, n_pending: int, left: int) -> None:
     rule = Labels(Labels.Options(max=10))
     assert rule.remaining(progress_of(n_labels=n_labels, n_pending=n_pending)) == left
 
@@ -97,7 +97,7 @@ def test_an_exhausted_pool_has_nothing_left_and_nothing_on_its_way() -> None:
     assert rule.check(progress_of(n_candidates=9, n_labels=7, n_available=1)) is None
     assert rule.check(progress_of(n_candidates=9, n_labels=8, n_pending=1, n_available=0)) is None
     verdict = rule.check(progress_of(n_candidates=9, n_labels=8, n_available=0))
-    expected = "The pool is exhausted: of 9 candidates 8 are labelled and none is left to ask for."
+    expected = "The pool is exhausted: of 9 candidates 8 are labeled and none is left to ask for."
     assert _reason(verdict) == expected
     assert verdict is not None
     assert verdict.evidence == {"n_candidates": 9, "n_labels": 8}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 import pytest
@@ -92,8 +92,8 @@ def test_every_value_comes_back_as_it_went_in(store: CampaignStore) -> None:
         writer.move("a-1", _S.RUNNING, _S.FAILED, failure=failure)
         writer.set_phase(Phase.STOPPED, Verdict("labels", "enough", {"max": 1}))
     facts = store.read()
-    moments = {"planned_at": times[0], "submitted_at": times[1], "settled_at": times[3]}
-    assert facts.requests[0] == replace(planned, state=_S.FAILED, handle="h", failure=failure, **moments)
+    timed = replace(planned, planned_at=times[0], submitted_at=times[1], settled_at=times[3])
+    assert facts.requests[0] == replace(timed, state=_S.FAILED, handle="h", failure=failure)
     assert facts.requests[1] == replace(request("b"), planned_at=times[0])
     assert (facts.labels, facts.rounds) == ((told,), (record,))
     assert (facts.pool, facts.features, facts.versions) == ({"file": "pool"}, {"file": "features"}, {"numpy": "2"})
@@ -353,11 +353,18 @@ def test_a_lease_that_was_never_given_is_worth_nothing(store: CampaignStore) -> 
         writer.set_phase(Phase.PAUSED)
 
 
+def _writes(content: bytes) -> Callable[[BinaryIO], None]:
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    return write
+
+
 def test_a_blob_is_named_by_its_content_and_whole(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path / "files")
-    name = blobs.put("pool", ".txt", lambda file: file.write(b"x") and None)
-    assert blobs.put("pool", ".txt", lambda file: file.write(b"x") and None) == name
-    assert blobs.put("pool", ".txt", lambda file: file.write(b"y") and None) != name
+    name = blobs.put("pool", ".txt", _writes(b"x"))
+    assert blobs.put("pool", ".txt", _writes(b"x")) == name
+    assert blobs.put("pool", ".txt", _writes(b"y")) != name
     assert blobs.path(name).read_bytes() == b"x"
 
     def fail(file: Any) -> None:
