@@ -86,7 +86,7 @@ def _crystal_of(record: CampaignRecord) -> Callable[[str], Candidate]:
 def test_structures_are_written_and_read_back(record: CampaignRecord, what: str, ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"{what}.{ending}"
     n_rows = export(record, what, path, _crystal_of(record))
-    frames: list[Any] = ase.io.read(path, index=":")  # type: ignore[assignment]
+    frames: list[Any] = ase.io.read(path, index=":")
     assert len(frames) == n_rows
     assert all(len(atoms) > 0 and atoms.pbc.all() for atoms in frames)
     if ending == "extxyz":
@@ -104,7 +104,7 @@ def test_the_crystal_that_the_labeler_left_is_written_where_there_is_one(
     relaxed = replace(first, provenance=dict(first.provenance) | {"crystal": crystal.to_json()})
     path = tmp_path / "labels.extxyz"
     export(replace(record, labels=(relaxed, *others)), "labels", path, _crystal_of(record))
-    frames: list[Any] = ase.io.read(path, index=":")  # type: ignore[assignment]
+    frames: list[Any] = ase.io.read(path, index=":")
     assert [str(atoms.symbols) for atoms in frames] == ["PdNi"] + ["CuAu"] * len(others)
     np.testing.assert_allclose(frames[0].cell[:], crystal.lattice, rtol=1e-7)
     np.testing.assert_allclose(frames[1].cell[:], CUBE, rtol=1e-7)
