@@ -22,8 +22,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from active_learning.api.campaign import Campaign
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import CampaignSnapshot
-from active_learning.engine.deciding import next_action
-from active_learning.engine.performing import GoesOn, one_pass, to_the_end
+from active_learning.engine.performing import GoesOn, decide, one_pass, to_the_end
 from active_learning.errors import StaleVersion
 from tasks.bench import Attached, NotAttached, attach, attached
 from tasks.steps import step_of
@@ -121,8 +120,8 @@ def _act(here: Attached, path: str, goes_on: GoesOn, *, wait: bool) -> None:
         while True:
             snapshot = here.bench.snapshot()
             show.before(snapshot)
-            action = next_action(snapshot)
-            if isinstance(action, do.Finished) or not goes_on(action):
+            action = decide(snapshot, goes_on)
+            if action is None:
                 return
             try:
                 with tags(f"round {max(0, snapshot.n_rounds - 1)}"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from active_learning.reporting.rounds import round_markdown
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
@@ -17,6 +16,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from active_learning.domain.label import Label
 from active_learning.domain.request import Request, RequestState
+from active_learning.reporting.rounds import round_markdown
 from tasks.bench import attached
 
 __all__ = ["artifact_key", "follow_request", "open_budget", "publish_round", "update_budget"]

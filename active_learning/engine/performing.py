@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from active_learning.domain import actions as do
-from active_learning.domain.campaign import CampaignSnapshot
+from active_learning.domain.campaign import CampaignSnapshot, Phase
 from active_learning.engine.deciding import next_action
 from active_learning.engine.pool_steps import build_pool, featurize
 from active_learning.engine.request_steps import cancel_planned, collect, plan_references, reconcile, retry, submit
@@ -13,7 +14,7 @@ from active_learning.engine.round_steps import conclude, fail, open_round
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import StaleVersion
 
-__all__ = ["GoesOn", "Observer", "one_pass", "perform", "run_local", "to_the_end"]
+__all__ = ["GoesOn", "Observer", "decide", "one_pass", "perform", "run_local", "to_the_end"]
 
 
 def perform(bench: Workbench, action: do.Action) -> str:
@@ -88,12 +89,23 @@ def one_pass(*, waits: bool) -> GoesOn:
     return goes_on
 
 
+def decide(snapshot: CampaignSnapshot, goes_on: GoesOn) -> do.Action | None:
+    """The next action of a loop that takes only what `goes_on` allows; None where the loop ends.
+
+    Where something new is refused, what is in flight is still collected: it may die with this process.
+    """
+    action = next_action(snapshot)
+    if not isinstance(action, do.Finished | do.Wait) and not goes_on(action):
+        action = next_action(replace(snapshot, phase=Phase.PAUSED))
+    return None if isinstance(action, do.Finished) or not goes_on(action) else action
+
+
 def run_local(bench: Workbench, goes_on: GoesOn = to_the_end, observer: Observer | None = None) -> CampaignSnapshot:
     """Act until nothing is left to do, or `goes_on` refuses an action. Returns the last snapshot."""
     while True:
         snapshot = bench.snapshot()
-        action = next_action(snapshot)
-        if isinstance(action, do.Finished) or not goes_on(action):
+        action = decide(snapshot, goes_on)
+        if action is None:
             return snapshot
         try:
             said = perform(bench, action)

@@ -96,7 +96,7 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
         case ".parquet":
             table.to_parquet(path, index=False)
         case _:
-            table.to_json(path, orient="records", indent=1)
+            table.to_json(path, orient="records", indent=1, double_precision=15)
 
 
 def _crystal(candidate_id: str, record: CampaignRecord, candidate: Callable[[str], Candidate]) -> Crystal | None:

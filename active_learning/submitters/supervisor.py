@@ -164,6 +164,8 @@ class Supervisor:
         while self._queue and len(self._running) < self._workers:
             job = self._queue[0]
             self.preload(job.module)
+            if os.getppid() != self._parent:
+                return  # the import took longer than the campaign lived
             try:
                 pid = os.fork()
             except OSError as error:
@@ -196,7 +198,11 @@ class Supervisor:
                     os.killpg(pid, signal.SIGKILL)
             failure = _failure(one, code)
             if failure and JobDirectory(one.job.directory).outcome() is None:
-                local.note_failure(one.job.directory, failure)
+                try:
+                    local.note_failure(one.job.directory, failure)
+                except OSError as error:
+                    # A full disk: the reason is lost, not the request. Without one the job reads as lost.
+                    print(f"cannot note in {one.job.directory}: {failure.detail}: {error.strerror}", file=sys.stderr)
             os.close(one.job.lock)
 
 

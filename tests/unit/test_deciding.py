@@ -15,6 +15,7 @@ from active_learning.domain.label import Failure, FailureKind
 from active_learning.domain.request import Purpose, Request, RequestState
 from active_learning.domain.target import Goal, Target
 from active_learning.engine.deciding import is_given_up, next_action
+from active_learning.engine.performing import GoesOn, decide, one_pass, to_the_end
 from active_learning.testing.fakes import START
 
 SETTINGS = Settings(initial=4, batch_size=2, max_in_flight=4, retries=1, lost_retries=2, poll_s=10.0)
@@ -244,3 +245,31 @@ def test_a_paused_campaign_only_collects() -> None:
     assert isinstance(next_action(running), do.Wait)
     idle = request("b", "PLANNED"), request("c", "FAILED")
     assert next_action(snapshot(*idle, verdict=VERDICT, needs_references=True, **paused)) == do.Finished()
+
+
+def _after_its_batch(*, waits: bool) -> GoesOn:
+    goes_on = one_pass(waits=waits)
+    for action in (do.Submit(ids("a", "b")), do.Collect(ids("a", "b"))):
+        assert goes_on(action)
+    return goes_on
+
+
+def test_a_pass_whose_jobs_die_with_it_opens_no_further_round_but_stays_for_what_runs() -> None:
+    running = snapshot(request("a", "RUNNING"), request("b", "SUCCEEDED"), **JUST_ASKED)
+    assert isinstance(next_action(running), do.OpenRound)
+    assert isinstance(decide(running, _after_its_batch(waits=True)), do.Wait)
+    assert decide(replace(running, polled_at=None), _after_its_batch(waits=True)) == do.Collect(ids("a"))
+    assert decide(snapshot(request("b", "SUCCEEDED")), _after_its_batch(waits=True)) is None
+
+
+def test_a_pass_whose_jobs_live_on_fills_all_places_and_does_not_wait() -> None:
+    running = snapshot(request("a", "RUNNING"), request("b", "RUNNING"), **JUST_ASKED)
+    assert isinstance(decide(running, _after_its_batch(waits=False)), do.OpenRound)
+    full = snapshot(*(request(name, "RUNNING") for name in "abcd"), **JUST_ASKED)
+    assert decide(full, _after_its_batch(waits=False)) is None
+
+
+def test_a_run_to_the_end_refuses_nothing() -> None:
+    waiting = snapshot(*(request(name, "RUNNING") for name in "abcd"), **JUST_ASKED)
+    assert isinstance(decide(waiting, to_the_end), do.Wait)
+    assert decide(snapshot(phase=Phase.STOPPED), to_the_end) is None
