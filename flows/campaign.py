@@ -56,8 +56,10 @@ class _Show:
         self._here = here
         self._path = path
         self._followed: dict[str, PrefectFuture[Any]] = {}
+        self._pages: list[PrefectFuture[Any]] = []
         self._published: set[tuple[int, bool]] = set()
         self._budget: UUID | None = None
+        self._bar = (0, 0)
         self._name = ""
 
     def before(self, snapshot: CampaignSnapshot) -> None:
@@ -87,7 +89,9 @@ class _Show:
         limit = progress.n_candidates
         if snapshot.budget is not None:
             limit = min(limit, progress.n_labels + progress.n_pending + snapshot.budget)
-        update_budget(self._budget, self._here.campaign.name, progress.n_labels, limit)
+        if (progress.n_labels, limit) != self._bar:
+            update_budget(self._budget, self._here.campaign.name, progress.n_labels, limit)
+            self._bar = (progress.n_labels, limit)
 
     def after(self, action: do.Action, n_rounds: int) -> None:
         """Publish the round that opened, and once more the one that it follows, which has its outcomes now."""
@@ -103,12 +107,12 @@ class _Show:
         n_rounds = len(self._here.campaign.store.read().rounds)
         if 0 <= number < n_rounds and (number, settled) not in self._published:
             self._published.add((number, settled))
-            publish_round(self._path, number)
+            self._pages.append(publish_round.submit(self._path, number))
 
     def end(self) -> None:
         """Let the followers end."""
         self._here.over.set()
-        for future in self._followed.values():
+        for future in (*self._followed.values(), *self._pages):
             future.wait()
 
 

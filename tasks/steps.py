@@ -6,16 +6,21 @@ engine retries what is certain not to have happened, and the next decision takes
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from active_learning.domain import actions as do
+from active_learning.domain.request import RequestState
+from active_learning.engine.deciding import next_action
 from active_learning.engine.performing import perform
 from tasks.bench import attached
 
 __all__ = ["step_of"]
+
+_SHOW_S = 5.0
 
 _OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, "retries": 0}
 
@@ -52,16 +57,23 @@ def submit(campaign: str, request_ids: tuple[str, ...], n: int) -> str:  # noqa:
 
 @task(name="collect", **_OPTIONS)
 def collect(campaign: str, request_ids: tuple[str, ...], wait: bool) -> str:
-    """Turn what ended into labels and failures; if told to wait, until something ended.
+    """Turn what ended into labels and failures; if told to wait, until there is something else to do.
 
-    One task run for many polls: a run each would bury the campaign in the UI.
+    One task run for many polls: a run each would bury the campaign in the UI. It ends now and then all the same, once
+    something came in, so that the flow can show it.
     """
     here = attached(campaign)
+    bench, wanted = here.bench, set(request_ids)
+    show_at = bench.clock.now() + timedelta(seconds=_SHOW_S)
     while True:
-        said = perform(here.bench, do.Collect(request_ids))
-        if not wait or not said.startswith("collected 0 ") or here.over.is_set():
-            return said
-        here.bench.clock.sleep(here.bench.kit.settings.poll_s)
+        said = perform(bench, do.Collect(request_ids))
+        snapshot = bench.snapshot()
+        running = [r.id for r in snapshot.requests if r.id in wanted and r.state is RequestState.RUNNING]
+        is_news = len(running) < len(wanted) and bench.clock.now() >= show_at
+        is_idle = isinstance(next_action(snapshot), do.Wait | do.Collect)
+        if not wait or not is_idle or is_news or here.over.is_set():
+            return said if not wait else f"collected {len(wanted) - len(running)} of {len(wanted)}"
+        bench.clock.sleep(bench.kit.settings.poll_s)
 
 
 @task(name="retry", **_OPTIONS)
