@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,10 @@ def test_a_contract_that_is_broken_is_found(tmp_path: Path) -> None:
 
 
 def test_docker_is_no_package_that_shadows_the_one_that_prefect_needs() -> None:
-    assert (ROOT / "docker").is_dir()
+    found = importlib.util.find_spec("docker")
+    assert found is not None
+    assert found.origin is not None, "a regular package, not a folder that happens to be called so"
+    assert not Path(found.origin).is_relative_to(ROOT / "docker")
     assert not list((ROOT / "docker").rglob("*.py"))
 
 
