@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py
 
-Makes a small campaign, then times `motherlode status` as a user types it, against `python -c pass`, side by side.
+Writes benchmarks/results/startup.json. Makes a small campaign, then times `motherlode status` as a user types it, against `python -c pass`, side by side.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 REPEATS = 15
 HEAVY = ("prefect", "pymatgen", "sklearn", "matminer", "ase", "pandas", "matplotlib")
-ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results" / "startup.json"
 
 
 def _seconds(command: list[str]) -> float:
@@ -48,6 +48,8 @@ def main() -> None:
         "python_median_s": round(statistics.median(bare), 3),
         "heavy_imports": run.stdout.rsplit("IMPORTED ", 1)[1].strip(),
     }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=1))
     print(json.dumps(found, indent=1))
 
 
