@@ -2,7 +2,8 @@
 
     python benchmarks/startup.py
 
-Writes benchmarks/results/startup.json. Makes a small campaign, then times `motherlode status` as a user types it, against `python -c pass`, side by side.
+Makes a small campaign, then times `motherlode status` as a user types it, against `python -c pass`, side by side.
+Writes benchmarks/results/startup.json.
 """
 
 from __future__ import annotations
