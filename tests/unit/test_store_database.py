@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_upgrading_twice_does_nothing(tmp_path: Path) -> None:
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "campaign.db"
     _store(path).close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(StoreError, match=rf"newer Motherlode \(schema 9999; this one knows {HEAD}\).*pip install"):
@@ -111,7 +112,8 @@ def test_a_database_of_every_released_version_opens_and_reads(golden: Path, tmp_
 def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "campaign.db"
     store = _store(path)
-    pages = sqlite3.connect(path).execute("PRAGMA page_count").fetchone()[0]
+    with closing(sqlite3.connect(path)) as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
     full = CampaignStore(f"sqlite:///{path}", "tiny")
     limit = f"PRAGMA max_page_count={pages}"
     sa.event.listen(full._engine, "connect", lambda connection, _: connection.execute(limit))
