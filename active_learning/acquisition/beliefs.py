@@ -22,7 +22,7 @@ def belief(prediction: Prediction, scoring: Scoring) -> tuple[Floats, Floats]:
     ContractError
         If the prediction is of several targets, or not of the candidates in `scoring`.
     """
-    expected = (len(scoring.X), 1)
+    expected = (scoring.n_candidates, 1)
     if prediction.mean.shape != expected:
         raise ContractError(f"the prediction has shape {prediction.mean.shape}; {expected} is needed: one target")
     return prediction.mean[:, 0], prediction.std[:, 0]

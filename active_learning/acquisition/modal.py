@@ -162,7 +162,7 @@ def as_modal_strategy(
         model = _ModalModel(learner)
         X_labeled, y_labeled = model.labels()
         best = float(y_labeled[np.argmax(target.merit(y_labeled))]) if target.goal.has_best else None
-        scoring = Scoring(target, best, n_instances, pool, X_labeled, y_labeled, model, rng)
+        scoring = Scoring(target, best, n_instances, len(pool), lambda: pool, X_labeled, y_labeled, model, rng)
         score = acquisition.score(model.predict(pool), scoring)
         rows = np.argsort(-score, kind="stable")[:n_instances]
         return rows, pool[rows]

@@ -77,6 +77,7 @@ class ExpectedImprovement:
         )
 
     goals = frozenset({Goal.MINIMIZE, Goal.MAXIMIZE})
+    scores_by_row = True
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -112,6 +113,7 @@ class UpperConfidenceBound:
         )
 
     goals = frozenset({Goal.MINIMIZE, Goal.MAXIMIZE, Goal.WITHIN})
+    scores_by_row = True
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -136,6 +138,7 @@ class Uncertainty:
         """Keys of ``[acquisition]``: none."""
 
     goals = frozenset(Goal) - {Goal.CLASSIFY}
+    scores_by_row = True
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -153,6 +156,7 @@ class RandomScore:
         """Keys of ``[acquisition]``: none."""
 
     goals = frozenset(Goal)
+    scores_by_row = True
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -91,12 +91,14 @@ class Candidate:
     """One material: a crystal, or a bare composition.
 
     `id` is a hash of the content alone (composition and, when present, the crystal rounded to 1e-6), so the same
-    material read twice is the same candidate. `origin` says where it came from and does not enter the id.
+    material read twice is the same candidate. `origin` says where it came from, `given` holds descriptors that came
+    along with it (a table's columns; NaN where a cell is empty); neither enters the id.
     """
 
     amounts: Mapping[str, float]
     crystal: Crystal | None = None
     origin: str = ""
+    given: Mapping[str, float] = field(default_factory=dict)
     id: str = field(init=False)
 
     def __post_init__(self) -> None:

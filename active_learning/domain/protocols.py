@@ -9,11 +9,12 @@ The laws below are tested by the contract suites in ``active_learning.testing``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +33,19 @@ __all__ = [
     "Clock",
     "DiesWithProcess",
     "FeatureBlock",
+    "FeaturePart",
     "Featurizer",
     "FittedSurrogate",
     "HasImportances",
+    "HasParts",
+    "KnowsLabels",
     "Labeler",
     "Pool",
+    "Portable",
     "References",
+    "Remembers",
     "Scoring",
+    "ScoresByRow",
     "Selection",
     "StoppingRule",
     "Submitter",
@@ -75,6 +82,19 @@ class Pool(Protocol):
         """
 
 
+@runtime_checkable
+class KnowsLabels(Protocol):
+    """A pool that brings labels of its candidates along: they are the campaign's first labels."""
+
+    def known_labels(self, property_name: str) -> Iterator[tuple[str, Measurement]]:
+        """Candidate id and what is known of it, for candidates that `read` yields; no candidate twice.
+
+        Parameters
+        ----------
+        property_name : the target's; the measurement's one value has this name
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureBlock:
     """Descriptors of some candidates.
@@ -82,8 +102,9 @@ class FeatureBlock:
     Parameters
     ----------
     values : (n_candidates, n_features)
-        A row of a failed candidate may hold anything.
+        A feature that could not be computed is NaN.
     failures : row -> reason, one line
+        Why features of this row are NaN: some of them, or all. A row that is not named is finite.
     """
 
     values: Floats
@@ -105,6 +126,47 @@ class Featurizer(Protocol):
         """
 
 
+class FeaturePart(Protocol):
+    """One descriptor of a featurizer that has several: computed, timed and limited on its own.
+
+    Attributes
+    ----------
+    label : what the user calls it, unique in its featurizer
+    of_composition : whether it looks at the composition alone; it is then computed once for each composition of the
+        pool, on candidates without a crystal
+    is_batched : whether many candidates at once are cheaper than one after another, and safe: no candidate can hang
+        or kill it. The others get one candidate at a time, each under the time limit
+    """
+
+    label: str
+    of_composition: bool
+    is_batched: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As `Featurizer.names`."""
+
+    def featurize(self, candidates: Sequence[Candidate]) -> FeatureBlock:
+        """As `Featurizer.featurize`."""
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """A featurizer made of several descriptors."""
+
+    @property
+    def parts(self) -> Sequence[FeaturePart]:
+        """Its descriptors. Law: their columns side by side, in this order, are the featurizer's."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A featurizer that keeps costly intermediate results (oxidation states) on disk."""
+
+    def with_memory(self, folder: Path) -> Featurizer:
+        """The same featurizer, which keeps them in this folder; several processes may share it."""
+
+
 @runtime_checkable
 class FittedSurrogate(Protocol):
     """A trained model."""
@@ -120,6 +182,18 @@ class HasImportances(Protocol):
     @property
     def importances(self) -> Floats:
         """(n_features,), non-negative, summing to 1 (or all 0, if no feature told anything)."""
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """A trained model that can be written down as arrays and built again elsewhere, so that others can predict too."""
+
+    def to_arrays(self) -> Mapping[str, NDArray[Any]]:
+        """All that it knows; no array of objects."""
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The model that `to_arrays` wrote. Law: it predicts exactly the same."""
 
 
 class Surrogate(Protocol):
@@ -145,7 +219,8 @@ class Scoring:
     ----------
     best : value of the best label so far, in the target's unit; None if the goal has no best
     n : how many candidates will be chosen
-    X : (n_candidates, n_features), the candidates to score
+    n_candidates : how many are to be scored
+    load_X : gives the features of the candidates to score, (n_candidates, n_features)
     X_labeled, y_labeled : what the model was trained on
     model : the trained model
     """
@@ -153,11 +228,17 @@ class Scoring:
     target: Target
     best: float | None
     n: int
-    X: Floats
+    n_candidates: int
+    load_X: Callable[[], Floats]
     X_labeled: Floats
     y_labeled: Floats
     model: FittedSurrogate
     rng: np.random.Generator
+
+    @cached_property
+    def X(self) -> Floats:
+        """(n_candidates, n_features), the candidates to score: read when first asked for, since it may be large."""
+        return self.load_X()
 
 
 class Acquisition(Protocol):
@@ -174,13 +255,24 @@ class Acquisition(Protocol):
         """
 
 
+@runtime_checkable
+class ScoresByRow(Protocol):
+    """An acquisition whose score of a candidate depends on this candidate's prediction only (and on `scoring.rng`,
+    asked once for each candidate in order). A large pool is then scored block by block."""
+
+    @property
+    def scores_by_row(self) -> bool:
+        """True."""
+
+
 class Selection(Protocol):
     """Which batch to take from the scores."""
 
     def choose(self, scores: Floats, X: Floats, n: int, *, X_pending: Floats, rng: np.random.Generator) -> Indices:
         """Rows to take, best first, (min(n, n_candidates),), no row twice.
 
-        Rows are in the order of the candidates' ids, so that ties broken by row are broken by id.
+        Rows are in the order of the candidates' ids, so that ties broken by row are broken by id. Of a pool larger
+        than `active_learning.engine.scoring.PROMISING` only that many with the highest scores are given.
 
         Parameters
         ----------

@@ -34,7 +34,7 @@ def scoring_for(goal: Goal, *, n_rows: int = 30, n: int = 5, seed: int = 3) -> t
     target = Target("property", goal, "eV", low, high)
     best = float(y[np.argmax(target.merit(y))]) if goal.has_best else None
     model = KnownModel()
-    scoring = Scoring(target, best, n, X, X_labeled, y, model, np.random.default_rng(seed))
+    scoring = Scoring(target, best, n, len(X), lambda: X, X_labeled, y, model, np.random.default_rng(seed))
     return model.predict(X), scoring
 
 

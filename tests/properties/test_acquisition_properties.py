@@ -29,7 +29,7 @@ beliefs = st.lists(st.tuples(values, stds), min_size=1, max_size=8).map(np.array
 def _score(rule: Any, goal: Goal, belief: Any, best: float) -> Any:
     X = np.zeros((len(belief), 1))
     target = Target("property", goal, "eV")
-    scoring = Scoring(target, best, 1, X, X, belief[:, 0], KnownModel(), np.random.default_rng(0))
+    scoring = Scoring(target, best, 1, len(X), lambda: X, X, belief[:, 0], KnownModel(), np.random.default_rng(0))
     return rule.score(Prediction(belief[:, :1], belief[:, 1:]), scoring)
 
 
@@ -92,7 +92,7 @@ def test_without_optimism_the_bound_is_the_mean(belief: Any, best: float) -> Non
 def test_within_bounds_no_merit_exceeds_the_optimism(value: float, std: float, low: float, width: float) -> None:
     X = np.zeros((1, 1))
     target = Target("property", Goal.WITHIN, "eV", low, low + width)
-    scoring = Scoring(target, None, 1, X, X, np.zeros(1), KnownModel(), np.random.default_rng(0))
+    scoring = Scoring(target, None, 1, len(X), lambda: X, X, np.zeros(1), KnownModel(), np.random.default_rng(0))
     prediction = Prediction(np.array([[value]]), np.array([[std]]))
     score = UpperConfidenceBound(UpperConfidenceBound.Options()).score(prediction, replace(scoring, best=low))
     assert score[0] <= std
