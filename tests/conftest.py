@@ -35,6 +35,9 @@ settings.register_profile(
 settings.register_profile("thorough", max_examples=1000, deadline=None, suppress_health_check=_SLOW, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+# Users' output is buffered: a process that forks before it flushes writes twice, and here it must show.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 _HERE = Path(__file__).parent
 
 TINY: Mapping[str, Any] = {

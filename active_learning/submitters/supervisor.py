@@ -166,6 +166,9 @@ class Supervisor:
             self.preload(job.module)
             if os.getppid() != self._parent:
                 return  # the import took longer than the campaign lived
+            # What an import printed and is not written out yet would be written by each job, into its own files.
+            sys.stdout.flush()
+            sys.stderr.flush()
             try:
                 pid = os.fork()
             except OSError as error:
