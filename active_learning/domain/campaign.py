@@ -44,7 +44,8 @@ class Event:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One round: trained once, chose a batch. Round 0 is the first design and has no model.
+    """One round: trained once, chose a batch. The first design has no model; it is round 0, if there is one: with
+    enough labels known beforehand there is not.
 
     The last round of a campaign that stopped chose nothing (`n_picks` = 0): it trained on all labels.
 
@@ -54,8 +55,10 @@ class RoundRecord:
     metrics : cross-validated on those labels: mae, rmse (target's unit), r2, mean_z2, ...
     out_of_fold : candidate id -> (mean, std) predicted by a model that was not trained on that candidate
     max_std : the largest predicted std over the candidates that could be chosen, in the target's unit
-    predictions : name of the stored array (n_candidates, 2), mean and std of each row of the features; None in round 0
+    predictions : name of the stored array (n_candidates, 2), mean and std of each row of the features; None in a first
+        design
     importances : feature name -> importance; empty if the surrogate knows none
+    preparation : what was done to the descriptors before the model saw them, as `PreparationRecord.to_json` gives it
     """
 
     number: int
@@ -67,6 +70,7 @@ class RoundRecord:
     max_std: float | None = None
     predictions: str | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
+    preparation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

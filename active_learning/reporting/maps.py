@@ -116,8 +116,9 @@ def _scatter(ax: Axes, points: Sequence[Floats], **options: Any) -> PathCollecti
 def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: dict[str, Floats]) -> None:
     failed = given_up(record)
     rounds = {r.candidate_id: r.round for r in candidate_requests(record) if r.candidate_id in position}
-    first = [position[c] for c, number in rounds.items() if number == 0 and c not in failed]
-    chosen = {c: number for c, number in rounds.items() if number > 0 and c not in failed}
+    designs = {record.number for record in record.rounds if record.predictions is None}
+    first = [position[c] for c, number in rounds.items() if number in designs and c not in failed]
+    chosen = {c: number for c, number in rounds.items() if number not in designs and c not in failed}
     labeled = dict.fromkeys(label.candidate_id for label in record.target_labels)
     told = [position[c] for c in labeled if c in position and c not in rounds]
     lost = [position[c] for c in sorted(failed) if c in position]

@@ -108,7 +108,7 @@ def _draw_best(ax: Axes, record: CampaignRecord, values: Floats) -> None:
 
 
 def _draw_rounds(ax: Axes, record: CampaignRecord, n_labels: int) -> None:
-    opened = [(r.number, r.n_labels) for r in record.rounds if r.number > 0 and r.n_picks and r.n_labels < n_labels]
+    opened = [(r.number, r.n_labels) for r in record.rounds if r.predictions and r.n_picks and r.n_labels < n_labels]
     text: dict[str, Any] = {"fontsize": 7, "color": style.MUTED, "va": "bottom", "textcoords": "offset points"}
     if opened:
         ax.annotate("round", (0, 1), xycoords="axes fraction", xytext=(-5, 2), ha="right", **text)

@@ -15,6 +15,8 @@ from active_learning.api.record import CampaignRecord
 from active_learning.domain.target import Goal
 from active_learning.reporting import numbers, style, tables
 from active_learning.reporting.best import BestMaterial, best_table, distinct_best
+from active_learning.reporting.descriptor_figures import correlation_figure
+from active_learning.reporting.descriptor_tables import Descriptors, descriptors
 from active_learning.reporting.links import candidate_requests, given_up
 from active_learning.reporting.maps import MapMethod, map_figure
 from active_learning.reporting.model_figures import calibration_figure, importances_figure, parity_figure
@@ -98,7 +100,9 @@ def _cards(record: CampaignRecord, best: BestMaterial | None) -> list[_Card]:
     return cards
 
 
-def _pictures(record: CampaignRecord, map_method: MapMethod) -> Mapping[str, _Picture | None]:
+def _pictures(
+    record: CampaignRecord, map_method: MapMethod, described: Descriptors | None
+) -> Mapping[str, _Picture | None]:
     title = record.target.property.replace("_", " ")
     drawn: dict[str, tuple[Callable[[], Figure | None], str]] = {
         "discovery": (lambda: discovery_figure(record), f"{title} of each label in order, with the best so far"),
@@ -106,6 +110,7 @@ def _pictures(record: CampaignRecord, map_method: MapMethod) -> Mapping[str, _Pi
         "calibration": (lambda: calibration_figure(record), "coverage of the predicted intervals, and z scores"),
         "learning": (lambda: learning_figure(record), "model error and mean squared z against labels"),
         "importances": (lambda: importances_figure(record), "the most important features"),
+        "correlations": (lambda: correlation_figure(described), "correlations among the most important descriptors"),
         "map": (lambda: map_figure(record, method=map_method), "the pool in two dimensions"),
     }
     return {name: _picture(draw(), alt) for name, (draw, alt) in drawn.items()}
@@ -147,6 +152,7 @@ def render_html(record: CampaignRecord, *, map_method: MapMethod = "pca") -> str
     """
     distinct = distinct_best(record)
     cost, total = tables.cost_rows(record)
+    described = descriptors(record)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -155,7 +161,8 @@ def render_html(record: CampaignRecord, *, map_method: MapMethod = "pca") -> str
             goal=_goal(record),
             title=record.target.property.replace("_", " "),
             cards=_cards(record, distinct[0] if distinct else None),
-            pictures=_pictures(record, map_method),
+            pictures=_pictures(record, map_method, described),
+            described=described,
             map_method=map_method,
             best=best_table(record, N_BEST),
             n_distinct=len(distinct),

@@ -63,7 +63,7 @@ def round_markdown(record: CampaignRecord, number: int) -> str:
 
 
 def _headline(record: CampaignRecord, found: RoundRecord, picks: tuple[Pick, ...]) -> str:
-    kind = "first design" if found.number == 0 else f"trained on {found.n_labels} labels"
+    kind = "first design" if found.predictions is None else f"trained on {found.n_labels} labels"
     states = [pick.state for pick in picks]
     outcome = f"{states.count('ok')} labeled, {states.count('failed')} failed, {states.count('open')} open"
     lines = [f"# {escape_markdown(record.name)}, round {found.number}", ""]

@@ -95,6 +95,7 @@ def round_of(row: Any) -> RoundRecord:
         max_std=row.max_std,
         predictions=row.predictions,
         importances=row.importances,
+        preparation=row.preparation,
     )
 
 

@@ -15,7 +15,7 @@ from active_learning.domain.request import OPEN_STATES, Purpose, RequestState
 
 __all__ = ["HEAD", "campaigns", "events", "labels", "leases", "metadata", "requests", "rounds"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: a database that says otherwise is upgraded when it is opened for work."""
 
 
@@ -150,6 +150,7 @@ rounds = sa.Table(
     sa.Column("max_std", sa.Float),
     sa.Column("predictions", sa.String(96)),
     sa.Column("importances", sa.JSON, nullable=False),
+    sa.Column("preparation", sa.JSON(none_as_null=True)),
 )
 
 events = sa.Table(
