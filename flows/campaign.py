@@ -6,6 +6,7 @@ at any line; the next run goes on from the store.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from active_learning.domain.campaign import CampaignSnapshot
 from active_learning.engine.performing import GoesOn, decide, one_pass, to_the_end
 from active_learning.errors import StaleVersion
 from tasks.bench import Attached, NotAttached, attach, attached
+from tasks.spread import PrefectSpread
 from tasks.steps import step_of
 from tasks.views import follow_request, open_budget, publish_round, update_budget
 
@@ -119,6 +121,8 @@ class _Show:
 def _act(here: Attached, path: str, goes_on: GoesOn, *, wait: bool) -> None:
     """Decide, act, show, until `goes_on` says no."""
     logger = get_run_logger()
+    execution = here.bench.kit.spec.execution
+    here.bench.spread = PrefectSpread(execution, execution.workers or os.cpu_count() or 1)
     show = _Show(here, path)
     try:
         while True:

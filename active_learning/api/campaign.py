@@ -19,6 +19,7 @@ from active_learning.config import read_campaign_file
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import Phase
 from active_learning.domain.candidate import Candidate
+from active_learning.domain.execution import Spread
 from active_learning.domain.protocols import Clock, DiesWithProcess
 from active_learning.domain.request import Purpose, RequestState
 from active_learning.engine.assembly import Kit, assemble
@@ -26,6 +27,7 @@ from active_learning.engine.deciding import next_action
 from active_learning.engine.performing import Observer, one_pass, perform, run_local
 from active_learning.engine.pool_file import PoolFile
 from active_learning.engine.round_steps import judge_again
+from active_learning.engine.spreading import NeedsPrefect, Threads
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import CampaignFailed, SpecChanged, StoreError, UserError
 from active_learning.store import Blobs, CampaignStore
@@ -145,9 +147,7 @@ class Campaign:
             If another living process works on it.
         """
         keeper = LeaseKeeper(self.store, self.clock)
-        bench = Workbench(
-            self.kit, self.store, self.workdir, self.clock, keeper.lease, progress, workers=os.cpu_count() or 1
-        )
+        bench = Workbench(self.kit, self.store, self.workdir, self.clock, keeper.lease, progress, spread=self._spread())
         try:
             self._take_over(bench)
             yield bench
@@ -169,6 +169,12 @@ class Campaign:
             if changed:
                 writer.set_spec(self.kit.spec.model_dump(mode="json"), changed)
                 judge_again(bench, facts, writer)
+
+    def _spread(self) -> Spread:
+        """Who carries out pieces of work. Prefect's ring puts its own task runner in this place."""
+        execution = self.kit.spec.execution
+        n_workers = execution.workers or os.cpu_count() or 1
+        return Threads(n_workers) if execution.runner == "threads" else NeedsPrefect(execution.runner)
 
     def run(
         self, *, observer: Observer | None = None, progress: Callable[[str, int, int], None] = _silent

@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from active_learning.api.estimating import described, estimate_features, in_words
 from active_learning.config import read_campaign_file
-from active_learning.domain.candidate import Candidate, Dropped
+from active_learning.domain.candidate import Candidate
 from active_learning.domain.label import Failure
 from active_learning.domain.protocols import Labeler, References
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.assembly import Kit, assemble
+from active_learning.engine.pool_file import PoolFile, write_pool
 from active_learning.engine.workbench import ENERGY
 from active_learning.errors import UserError
 from active_learning.jobs import JobDirectory
 from active_learning.jobs.runner import execute
+from active_learning.store import Blobs
 
 __all__ = ["Finding", "check"]
 
@@ -50,46 +53,53 @@ def check(path: Path, *, try_label: bool = False) -> Iterator[Finding]:
     yield Finding(
         "file", f"campaign '{kit.spec.name}': {kit.target.goal} {kit.target.property} in {kit.target.unit or '?'}"
     )
-    yield from _workdir(file.workdir())
+    if (fault := _workdir(file.workdir())) is not None:
+        yield fault
+        return
     if not (kit.rules.any or kit.rules.all):
         yield Finding("stopping", "no rule: the campaign ends when the whole pool is labeled")
-    candidates, finding = _pool(kit)
-    yield finding
-    if not candidates:
-        return
-    yield from _labeler(kit, candidates)
-    yield from _features(kit, candidates)
-    if try_label:
-        yield from _one_label(kit, candidates)
+    with tempfile.TemporaryDirectory(prefix=".check-", dir=_place(file.workdir())) as folder:
+        note, finding = _pool(kit, Blobs(Path(folder)))
+        yield finding
+        if not note["n_candidates"]:
+            return
+        pool = PoolFile(Path(folder) / note["file"])
+        sample = _sample(kit, pool)
+        yield from _labeler(kit, note["elements"], sample)
+        yield from _features(kit, pool, sample, Path(folder))
+        if try_label:
+            yield from _one_label(kit, sample)
 
 
-def _workdir(workdir: Path) -> Iterator[Finding]:
-    place = next(folder for folder in (workdir, *workdir.parents) if folder.exists())
+def _place(workdir: Path) -> Path:
+    """The folder that is there, and in which the workdir lies or will lie."""
+    return next(folder for folder in (workdir, *workdir.parents) if folder.exists())
+
+
+def _workdir(workdir: Path) -> Finding | None:
+    place = _place(workdir)
     try:
         # Rights say little: root, a file in the way, a disk mounted read-only. So it is tried.
         with tempfile.TemporaryDirectory(dir=place):
-            return
+            return None
     except OSError as error:
         message = f"nothing can be written in {place} ({error.strerror}), and the workdir {workdir} lies in it"
-        yield Finding("workdir", message, True)
+        return Finding("workdir", message, True)
 
 
-def _pool(kit: Kit) -> tuple[list[Candidate], Finding]:
+def _pool(kit: Kit, blobs: Blobs) -> tuple[dict[str, Any], Finding]:
     started = time.perf_counter()
-    found = list(kit.pool.read())
-    candidates = [item for item in found if isinstance(item, Candidate)]
-    dropped = Counter(item.kind for item in found if isinstance(item, Dropped))
-    listed = ", ".join(f"{count:,} {reason}" for reason, count in dropped.most_common())
-    message = f"{len(candidates):,} candidates in {time.perf_counter() - started:.1f} s"
+    note = write_pool(kit.pool.read(), blobs)
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in note["dropped"].items())
+    message = f"{note['n_candidates']:,} candidates in {time.perf_counter() - started:.1f} s"
     message += f"; dropped: {listed}" if listed else ""
-    if len(candidates) < kit.settings.initial:
-        fault = not candidates
-        return candidates, Finding("pool", f"{message}; the first design asks for {kit.settings.initial}", fault)
-    return candidates, Finding("pool", message)
+    if note["n_candidates"] < kit.settings.initial:
+        fault = not note["n_candidates"]
+        return note, Finding("pool", f"{message}; the first design asks for {kit.settings.initial}", fault)
+    return note, Finding("pool", message)
 
 
-def _labeler(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
-    elements = sorted({symbol for candidate in candidates for symbol in candidate.amounts})
+def _labeler(kit: Kit, elements: Sequence[str], sample: list[Candidate]) -> Iterator[Finding]:
     unsupported: Mapping[str, str] = getattr(kit.labeler, "unsupported", lambda _elements: {})(elements)
     for symbol, reason in unsupported.items():
         yield Finding("labeler", f"{symbol}: {reason}", True)
@@ -103,7 +113,7 @@ def _labeler(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
             crystals = ", ".join(crystal.formula for crystal in references.values())
             yield Finding("labeler", f"{len(references)} reference calculations come first: {crystals}")
     if not unsupported:
-        yield from _preparing(kit, _sample(kit, candidates))
+        yield from _preparing(kit, sample)
 
 
 def _preparing(kit: Kit, sample: list[Candidate]) -> Iterator[Finding]:
@@ -120,9 +130,9 @@ def _preparing(kit: Kit, sample: list[Candidate]) -> Iterator[Finding]:
         yield Finding("labeler", f"{len(reasons) / len(sample):.0%} of a sample cannot be labeled: {reasons[0]}")
 
 
-def _sample(kit: Kit, candidates: list[Candidate]) -> list[Candidate]:
-    rows = rng_for(kit.spec.seed, 0, "check").choice(len(candidates), min(_SAMPLE, len(candidates)), replace=False)
-    return [candidates[row] for row in np.sort(rows)]
+def _sample(kit: Kit, pool: PoolFile) -> list[Candidate]:
+    rows = rng_for(kit.spec.seed, 0, "check").choice(len(pool), min(_SAMPLE, len(pool)), replace=False)
+    return [candidate for row in np.sort(rows).tolist() for candidate in pool.candidates(row, row + 1)]
 
 
 def _for_trial(kit: Kit, candidate: Candidate) -> Labeler:
@@ -133,25 +143,29 @@ def _for_trial(kit: Kit, candidate: Candidate) -> Labeler:
     return labeler
 
 
-def _features(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
-    sample = _sample(kit, candidates)
-    names = kit.featurizer.names
-    kit.featurizer.featurize(sample[:1])
-    started = time.perf_counter()
-    block = kit.featurizer.featurize(sample)
-    each = (time.perf_counter() - started) / len(sample)
-    cores = os.cpu_count() or 1
-    message = (
-        f"{len(names)} of each; {each * 1e3:.1f} ms a candidate, about {each * len(candidates) / cores:.0f} s for all"
-        f" on {cores} cores, {len(candidates) * len(names) * 8 / 1e6:.1f} MB"
+def _features(kit: Kit, pool: PoolFile, sample: list[Candidate], folder: Path) -> Iterator[Finding]:
+    n_workers = kit.spec.execution.workers or os.cpu_count() or 1
+    estimate = estimate_features(kit, pool, sample, folder, n_workers)
+    if estimate.n_lost == len(sample):
+        yield Finding("features", f"every candidate of a sample failed: {estimate.failures[0]}", True)
+        return
+    for line in described(estimate):
+        yield Finding("features", line)
+    yield Finding(
+        "features",
+        f"{estimate.n_features} in all: {in_words(estimate.seconds)} on {n_workers} cores,"
+        f" {_size(estimate.n_workers * estimate.worker_bytes + estimate.own_bytes)} of memory,"
+        f" {_size(estimate.disk_bytes)} on disk while it works and half of it afterwards",
+        is_fault=estimate.disk_bytes > estimate.free_bytes,
     )
-    if len(block.failures) == len(sample):
-        yield Finding("features", f"every candidate of a sample failed: {next(iter(block.failures.values()))}", True)
-    elif block.failures:
-        share = len(block.failures) / len(sample)
-        yield Finding("features", f"{message}; {share:.0%} of a sample failed: {next(iter(block.failures.values()))}")
-    else:
-        yield Finding("features", message)
+    if estimate.failures:
+        what = {"drop_candidate": "is dropped", "drop_feature": "drops features", "impute": "lacks features"}
+        share = f"{estimate.n_lost / len(sample):.0%} of a sample {what[kit.spec.features.missing]}"
+        yield Finding("features", f"{share}: {estimate.failures[0]}")
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 def _one_label(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ def _prediction(facts: Facts, blobs: Blobs) -> Prediction | None:
 def record_of(facts: Facts, kit: Kit, blobs: Blobs, now: datetime) -> CampaignRecord:
     """The campaign as it stands."""
     features = None if facts.features is None else FeatureFile(facts.features, blobs)
-    ids = () if features is None else features.ids
+    ids = () if features is None else tuple(features.ids)
     formulas: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     if facts.pool is not None and ids:

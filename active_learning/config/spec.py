@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from active_learning.domain.options import Duration, Options
 from active_learning.domain.target import Goal, Target
+from active_learning.preparation.options import PreparationOptions
 
-__all__ = ["FIXED", "CampaignSpec", "PluginTable", "Requests", "Rounds", "Stopping", "TargetTable"]
+__all__ = [
+    "FIXED",
+    "CampaignSpec",
+    "Execution",
+    "FeaturesTable",
+    "PluginTable",
+    "Requests",
+    "Rounds",
+    "Stopping",
+    "TargetTable",
+]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 FIXED = ("name", "seed", "store", "target", "pool", "features", "labeler")
@@ -29,6 +40,36 @@ class PluginTable(BaseModel):
     def options(self) -> dict[str, Any]:
         """The table without `kind`."""
         return dict(self.__pydantic_extra__ or {})
+
+
+class FeaturesTable(PluginTable):
+    """[features]: the plug-in's table, with two keys that are the engine's own."""
+
+    missing: Literal["drop_candidate", "drop_feature", "impute"] = Field(
+        "drop_candidate",
+        description="what becomes of a feature that cannot be computed: the candidate is dropped, or the feature for"
+        " all candidates, or the median of the labeled candidates takes its place in each fit",
+    )
+    time_limit: Duration = Field(60.0, description="for one descriptor of one candidate; then it counts as missing")
+
+
+class Execution(Options):
+    """[execution]: where featurizing and scoring run. Labels have the submitter."""
+
+    runner: Literal["threads", "dask", "ray"] = Field(
+        "threads",
+        description="Prefect's task runner: threads on this machine, or a Dask or Ray cluster that sees the same files",
+    )
+    address: str | None = Field(
+        None, description="of the cluster's scheduler; without it a cluster of this machine is started and ended"
+    )
+    workers: Count | None = Field(None, description="pieces of work at once; one for each core without it")
+
+    @model_validator(mode="after")
+    def _threads_have_no_address(self) -> Self:
+        if self.runner == "threads" and self.address is not None:
+            raise ValueError("address goes with runner 'dask' or 'ray', not with 'threads'")
+        return self
 
 
 class TargetTable(Options):
@@ -99,7 +140,7 @@ class CampaignSpec(Options):
     store: str = Field("sqlite", description="sqlite, or a SQLAlchemy address of PostgreSQL without its password")
     target: TargetTable
     pool: PluginTable
-    features: PluginTable
+    features: FeaturesTable
     surrogate: PluginTable = PluginTable(kind="random_forest")
     acquisition: PluginTable = PluginTable(kind="upper_confidence_bound")
     selection: PluginTable = PluginTable(kind="diverse")
@@ -108,6 +149,8 @@ class CampaignSpec(Options):
     submitter: PluginTable = PluginTable(kind="processes")
     requests: Requests = Requests()
     stopping: Stopping = Stopping()
+    preparation: PreparationOptions = PreparationOptions()
+    execution: Execution = Execution()
 
     def changed(self, other: CampaignSpec) -> dict[str, bool]:
         """Top-level keys in which two specs differ -> whether that key is fixed for the campaign's life."""

@@ -44,8 +44,8 @@ __all__ = [
     "Portable",
     "References",
     "Remembers",
-    "Scoring",
     "ScoresByRow",
+    "Scoring",
     "Selection",
     "StoppingRule",
     "Submitter",
@@ -129,18 +129,22 @@ class Featurizer(Protocol):
 class FeaturePart(Protocol):
     """One descriptor of a featurizer that has several: computed, timed and limited on its own.
 
-    Attributes
-    ----------
-    label : what the user calls it, unique in its featurizer
-    of_composition : whether it looks at the composition alone; it is then computed once for each composition of the
-        pool, on candidates without a crystal
-    is_batched : whether many candidates at once are cheaper than one after another, and safe: no candidate can hang
-        or kill it. The others get one candidate at a time, each under the time limit
+    Laws: `label` is unique in its featurizer. What is `of_composition` is computed once for each composition of the
+    pool, on candidates without a crystal. What `is_batched` is quicker with many candidates at once, and safe: none can
+    make it hang or kill its process; the others get one candidate at a time, each under the time limit.
     """
 
-    label: str
-    of_composition: bool
-    is_batched: bool
+    @property
+    def label(self) -> str:
+        """What the user calls it."""
+
+    @property
+    def of_composition(self) -> bool:
+        """Whether it looks at the composition alone."""
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether it takes many candidates at once."""
 
     @property
     def names(self) -> tuple[str, ...]:

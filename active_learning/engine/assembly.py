@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,15 @@ from pydantic import ValidationError
 
 from active_learning.config import CampaignFile, CampaignSpec, PluginTable
 from active_learning.config.reading import faults_of, line_of
+from active_learning.config.spec import FeaturesTable
 from active_learning.domain.campaign import Settings
 from active_learning.domain.protocols import Acquisition, Featurizer, Labeler, Pool, Selection, Submitter, Surrogate
 from active_learning.domain.target import Goal, Target
 from active_learning.engine.observing import Rules
 from active_learning.errors import Fault, SpecError, UserError
 from active_learning.plugins import load
+from active_learning.preparation.fitting import Preparation
+from active_learning.preparation.surrogate import prepared
 
 __all__ = ["Kit", "assemble"]
 
@@ -31,6 +34,9 @@ _TABLES: Mapping[str, str] = {
     "submitter": "submitters",
 }
 """Table of the campaign file -> plug-in group."""
+
+_ENGINES_KEYS: Mapping[str, frozenset[str]] = {"featurizers": frozenset(FeaturesTable.model_fields) - {"kind"}}
+"""Plug-in group -> keys of its table that are not the plug-in's."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,11 @@ class Kit:
     featurizer_options: Mapping[str, Any]
     python_path: tuple[str, ...]
 
+    def surrogate_for(self, names: Sequence[str]) -> Surrogate:
+        """The surrogate, with what is done to descriptors of these names before it sees them."""
+        preparation = Preparation(self.spec.preparation, impute=self.spec.features.missing == "impute")
+        return prepared(self.surrogate, preparation, names)
+
 
 class _Assembly:
     """Builds plug-ins table by table and collects what is wrong."""
@@ -68,7 +79,8 @@ class _Assembly:
         if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):
             return None  # said by the file's own model already
         kind = table["kind"]
-        options = {key: value for key, value in table.items() if key != "kind"}
+        own = {"kind", *_ENGINES_KEYS.get(group, ())}
+        options = {key: value for key, value in table.items() if key not in own}
         kind, options = _modal(group, kind, options)
         try:
             found = load(group, kind)

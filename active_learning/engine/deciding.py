@@ -11,7 +11,7 @@ from active_learning.domain.campaign import CampaignSnapshot, Phase, Settings
 from active_learning.domain.label import FailureKind
 from active_learning.domain.request import Purpose, Request, RequestState
 
-__all__ = ["MIN_LABELS", "is_given_up", "newest_attempts", "next_action", "owed_retries"]
+__all__ = ["MIN_LABELS", "is_given_up", "needs_design", "newest_attempts", "next_action", "owed_retries"]
 
 MIN_LABELS = 2
 """Fewer labels than this train no model."""
@@ -149,15 +149,22 @@ def _is_waiting_for_references(snapshot: CampaignSnapshot) -> bool:
     return any(r.is_open and r.purpose is Purpose.REFERENCE for r in snapshot.requests)
 
 
+def needs_design(n_rounds: int, n_labels: int, settings: Settings) -> bool:
+    """Whether the next round is the first design: there is none yet, and too few labels to do without."""
+    return n_rounds == 0 and n_labels < max(settings.initial, MIN_LABELS)
+
+
 def _open_round(snapshot: CampaignSnapshot) -> do.OpenRound | None:
     progress, settings = snapshot.progress, snapshot.settings
     assert progress is not None
     if _is_waiting_for_references(snapshot):
         return None
     number = snapshot.n_rounds
-    size = settings.initial if number == 0 else settings.batch_size
+    is_design = needs_design(number, progress.n_labels, settings)
+    # Labels that came before the first round (the pool's, or told ones) count towards the first design.
+    size = max(1, settings.initial - progress.n_labels) if is_design else settings.batch_size
     in_flight = sum(r.is_open for r in snapshot.requests)
-    if number > 0 and (in_flight + size > settings.max_in_flight or progress.n_labels < MIN_LABELS):
+    if not is_design and (in_flight + size > settings.max_in_flight or progress.n_labels < MIN_LABELS):
         return None
     size = min(size, progress.n_available, size if snapshot.budget is None else snapshot.budget)
     return do.OpenRound(number, size) if size > 0 else None

@@ -1,43 +1,89 @@
-"""The features as they are stored: a matrix read as a memory map, the ids of its rows, the names of its columns."""
+"""The features as they are stored: a matrix on disk, the ids of its rows, the names of its columns."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from active_learning.engine.ids import CandidateIds
 from active_learning.store import Blobs
 
-__all__ = ["FeatureFile", "write_features"]
+__all__ = ["FeatureFile", "FeatureIndex", "read_rows", "write_features"]
 
 Floats = NDArray[np.float64]
 
 
-def write_features(
-    ids: Sequence[str], X: Floats, names: Sequence[str], failures: Mapping[str, str], blobs: Blobs
-) -> dict[str, Any]:
-    """Store features and return what the campaign notes of them (a JSON object)."""
-    index = {"ids": list(ids), "names": list(names), "failures": dict(failures)}
+@dataclass(frozen=True)
+class FeatureIndex:
+    """What is known of a feature matrix beside its numbers.
+
+    Parameters
+    ----------
+    names : of the columns
+    failures : candidate id -> why it has no row
+    dropped : feature -> why it has no column
+    missing : feature -> in how many rows it is NaN; only those that are
+    """
+
+    names: tuple[str, ...]
+    failures: Mapping[str, str]
+    dropped: Mapping[str, str]
+    missing: Mapping[str, int]
+
+
+def write_features(ids: CandidateIds, blocks: Iterable[Floats], index: FeatureIndex, blobs: Blobs) -> dict[str, Any]:
+    """Store features and return what the campaign notes of them (a JSON object).
+
+    Parameters
+    ----------
+    blocks : (any, n_features) each, together as many rows as there are ids, in their order
+    """
 
     def write_matrix(file: BinaryIO) -> None:
-        np.lib.format.write_array(file, np.ascontiguousarray(X, dtype=np.float64), allow_pickle=False)
+        shape = (len(ids), len(index.names))
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype="<f8").data)
 
+    def write_ids(file: BinaryIO) -> None:
+        np.lib.format.write_array(file, ids.array, allow_pickle=False)
+
+    written = {
+        "names": list(index.names),
+        "failures": dict(index.failures),
+        "dropped": dict(index.dropped),
+        "missing": dict(index.missing),
+    }
     return {
         "file": blobs.put("features", ".npy", write_matrix),
-        "index": blobs.put("features-index", ".json", lambda file: _write_json(file, index)),
+        "ids": blobs.put("features-ids", ".npy", write_ids),
+        "index": blobs.put("features-index", ".json", lambda file: _write_json(file, written)),
         "n_candidates": len(ids),
-        "n_features": len(names),
-        "n_failed": len(failures),
+        "n_features": len(index.names),
+        "n_failed": len(index.failures),
     }
 
 
 def _write_json(file: BinaryIO, value: Any) -> None:
     file.write(json.dumps(value).encode())
+
+
+def read_rows(path: Path, start: int, stop: int) -> Floats:
+    """Rows of a matrix in a .npy file, (stop - start, n_columns), read and not mapped: memory stays small."""
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    stop = min(stop, len(mapped))
+    width = int(np.prod(mapped.shape[1:]))
+    with path.open("rb") as file:
+        file.seek(mapped.offset + start * width * mapped.itemsize)
+        flat = np.fromfile(file, dtype=mapped.dtype, count=(stop - start) * width)
+    return flat.reshape(stop - start, width)
 
 
 @dataclass(frozen=True)
@@ -52,16 +98,32 @@ class FeatureFile:
         loaded: dict[str, Any] = json.loads(self.blobs.path(self.note["index"]).read_bytes())
         return loaded
 
-    @cached_property
-    def X(self) -> Floats:
-        """(n_candidates, n_features), a read-only memory map."""
-        loaded: Floats = np.load(self.blobs.path(self.note["file"]), mmap_mode="r", allow_pickle=False)
-        return loaded
+    @property
+    def path(self) -> Path:
+        """The matrix: a .npy file, (n_candidates, n_features)."""
+        return self.blobs.path(self.note["file"])
 
     @cached_property
-    def ids(self) -> tuple[str, ...]:
+    def X(self) -> Floats:
+        """(n_candidates, n_features), a read-only memory map; NaN where a feature is missing."""
+        loaded: Floats = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return loaded
+
+    def rows(self, rows: Sequence[int] | NDArray[np.intp]) -> Floats:
+        """Some rows, (n_rows, n_features), in memory."""
+        return np.array(self.X[np.asarray(rows, dtype=np.intp)])
+
+    def blocks(self, size: int) -> Iterator[tuple[int, Floats]]:
+        """All rows in order, `size` at a time, each block with the number of its first row."""
+        for start in range(0, len(self.ids), size):
+            yield start, read_rows(self.path, start, start + size)
+
+    @cached_property
+    def ids(self) -> CandidateIds:
         """(n_candidates,)"""
-        return tuple(self._index["ids"])
+        if "ids" not in self.note:  # stored by version 0.1.0
+            return CandidateIds.of(self._index["ids"])
+        return CandidateIds(np.load(self.blobs.path(self.note["ids"]), allow_pickle=False))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,7 +136,14 @@ class FeatureFile:
         failures: Mapping[str, str] = self._index["failures"]
         return failures
 
-    @cached_property
-    def row_of(self) -> Mapping[str, int]:
-        """Candidate id -> row."""
-        return {candidate: row for row, candidate in enumerate(self.ids)}
+    @property
+    def dropped(self) -> Mapping[str, str]:
+        """Feature -> why it was dropped for all candidates."""
+        dropped: Mapping[str, str] = self._index.get("dropped", {})
+        return dropped
+
+    @property
+    def missing(self) -> Mapping[str, int]:
+        """Feature -> how many candidates lack it."""
+        missing: Mapping[str, int] = self._index.get("missing", {})
+        return missing

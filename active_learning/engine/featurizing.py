@@ -1,94 +1,45 @@
 """Featurize a stored pool: in chunks, each computed once, in processes of their own.
 
-A chunk that is done lies in a file named by what went into it, so a campaign that was killed goes on where it was.
-A worker that dies takes its chunk with it; the chunk is halved until the candidate that kills is alone, and that
-candidate is recorded as failed.
+Descriptors of the composition are computed once for each composition of the pool, the others for each candidate. A
+chunk that is done lies in a file named by its rows, so a campaign that was killed goes on where it was. A descriptor
+that raises, hangs or kills its process costs its candidate that descriptor only (`featurize_worker`).
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
-import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from active_learning.domain.candidate import content_hash
-from active_learning.domain.protocols import FeatureBlock
+from active_learning.domain.execution import Piece, Spread
+from active_learning.engine.chunks import ChunkFolder, FeaturizerAddress, Group
 from active_learning.errors import BackendError
 
-__all__ = ["CHUNK", "ChunkCache", "FeaturizerAddress", "featurize_pool"]
+__all__ = ["CHUNK", "COMPOSITIONS_CHUNK", "FeaturizedGroup", "featurize_group", "featurize_rows", "let_workers_go"]
 
 CHUNK = 128
+COMPOSITIONS_CHUNK = 4096
+_MOST_PIECES = 256
+"""Pieces a group is cut into at most: each may cost whoever carries it out some milliseconds."""
+_DEATHS = 3
+"""So often in a row may a worker die of a chunk before we give up: it is no candidate's fault then."""
+
 Rows = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class FeaturizerAddress:
-    """Where a worker finds the featurizer: its kind, its options as JSON, and folders to import it from."""
-
-    kind: str
-    options: Mapping[str, Any]
-    version: str
-    python_path: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON value."""
-        return {
-            "kind": self.kind,
-            "options": dict(self.options),
-            "version": self.version,
-            "python_path": list(self.python_path),
-        }
-
-
-@dataclass(frozen=True)
-class ChunkCache:
-    """Chunks on disk, by the hash of the featurizer and of the candidates' ids."""
-
-    root: Path
-    address: FeaturizerAddress
-
-    def path(self, ids: Sequence[str]) -> Path:
-        """Where the chunk of these candidates lies, or will."""
-        key = [self.address.kind, dict(self.address.options), self.address.version, list(ids)]
-        return self.root / f"{content_hash(key, length=32)}.npz"
-
-    def save(self, ids: Sequence[str], block: FeatureBlock) -> None:
-        """Write a chunk; a file that exists is whole."""
-        failures = json.dumps({str(row): reason for row, reason in block.failures.items()})
-        path = self.path(ids)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.part")
-        with temporary.open("wb") as file:
-            np.savez(file, values=block.values, failures=np.array(failures))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-    def load(self, ids: Sequence[str]) -> FeatureBlock | None:
-        """The chunk of these candidates, or None."""
-        try:
-            with np.load(self.path(ids), allow_pickle=False) as file:
-                failures = json.loads(str(file["failures"]))
-                return FeatureBlock(file["values"], {int(row): reason for row, reason in failures.items()})
-        except FileNotFoundError:
-            return None
 
 
 class _Worker:
     """A process that featurizes row ranges of the pool file, one line in, one line out."""
 
-    def __init__(self, pool: Path, cache: ChunkCache) -> None:
-        task = {"pool": str(pool), "cache": str(cache.root), "featurizer": cache.address.to_json()}
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    def __init__(self, task: Piece) -> None:
+        kind = task["featurizer"]["kind"]
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "active_learning.engine.featurize_worker", json.dumps(task)],
             stdin=subprocess.PIPE,
@@ -100,7 +51,7 @@ class _Worker:
         # Whatever the featurizer needs is loaded once, before the first chunk, so that a chunk's death is its own.
         if self._read() != "ready":
             raise BackendError(
-                f"The featurizer '{cache.address.kind}' does not start in a process of its own"
+                f"The featurizer '{kind}' does not start in a process of its own"
                 f" (exit status {self.end()}); its message stands above."
             )
 
@@ -112,11 +63,11 @@ class _Worker:
     def _read(self) -> str:
         return self._pipes()[1].readline().strip()
 
-    def featurize(self, rows: Rows) -> bool:
-        """Compute a chunk; False if the process died of it."""
+    def featurize(self, order: Piece) -> bool:
+        """Compute a chunk; False if the process died meanwhile."""
         stdin, _ = self._pipes()
         try:
-            stdin.write(f"{rows[0]} {rows[1]}\n")
+            stdin.write(json.dumps(order) + "\n")
             stdin.flush()
         except BrokenPipeError:
             return False
@@ -132,122 +83,114 @@ class _Worker:
         return self._process.wait()
 
 
-@dataclass
-class _Crew:
-    """Threads that each drive one worker, until the queue of chunks is empty or one of them fails."""
-
-    pool: Path
-    ids: Sequence[str]
-    cache: ChunkCache
-    done: Callable[[int], None]
-    todo: queue.Queue[Rows]
-    errors: list[BaseException]
-
-    def work(self) -> None:
-        worker: _Worker | None = None
-        try:
-            while not self.errors:
-                try:
-                    rows = self.todo.get_nowait()
-                except queue.Empty:
-                    return
-                worker = worker or _Worker(self.pool, self.cache)
-                if worker.featurize(rows):
-                    self.done(rows[1] - rows[0])
-                else:
-                    self._blame(rows, worker.end())
-                    worker = None
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for the crew
-            self.errors.append(error)
-        finally:
-            if worker is not None:
-                worker.end()
-
-    def _blame(self, rows: Rows, status: int) -> None:
-        start, stop = rows
-        if stop - start > 1:
-            middle = (start + stop) // 2
-            self.todo.put((start, middle))
-            self.todo.put((middle, stop))
-            return
-        how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        self.cache.save(self.ids[start:stop], FeatureBlock(np.empty((1, 0)), {0: f"killed its process: {how}"}))
-        self.done(1)
+_idle: dict[str, list[_Worker]] = {}
+_lock = threading.Lock()
 
 
-def featurize_pool(
-    pool: Path,
-    ids: Sequence[str],
-    cache: ChunkCache,
-    n_features: int,
-    *,
-    workers: int,
-    progress: Callable[[int, int], None],
-) -> tuple[NDArray[np.float64], dict[str, str]]:
-    """Features of the whole pool.
+def let_workers_go() -> None:
+    """End the workers that this process keeps ready for the next piece."""
+    with _lock:
+        workers = [worker for idle in _idle.values() for worker in idle]
+        _idle.clear()
+    for worker in workers:
+        worker.end()
 
-    Returns
-    -------
-    X : (n_candidates that succeeded, n_features), rows in the order of `ids`
-    failures : candidate id -> reason
+
+atexit.register(let_workers_go)
+
+
+def featurize_rows(piece: Piece) -> int:
+    """Compute the chunks of a piece that are not there yet; how many candidates they hold.
+
+    Parameters
+    ----------
+    piece : `task` and `order` (as the worker takes them, but for the rows), `chunks` (pairs of rows)
     """
-    cache.root.mkdir(parents=True, exist_ok=True)
-    chunks = [(start, min(start + CHUNK, len(ids))) for start in range(0, len(ids), CHUNK)]
-    missing = [rows for rows in chunks if not _is_done(cache, ids, rows)]
-    finished = len(ids) - sum(stop - start for start, stop in missing)
-    lock = threading.Lock()
+    key = json.dumps(piece["task"], sort_keys=True)
+    there = ChunkFolder(Path(piece["order"]["chunks"])).done()
+    missing = [(start, stop) for start, stop in piece["chunks"] if (start, stop) not in there]
+    if not missing:
+        return 0
+    with _lock:
+        worker = _idle[key].pop() if _idle.get(key) else None
+    worker = worker or _Worker(piece["task"])
+    try:
+        for rows in missing:
+            worker = _surely(worker, rows, piece)
+    except BaseException:
+        worker.end()
+        raise
+    with _lock:
+        _idle.setdefault(key, []).append(worker)
+    return sum(stop - start for start, stop in missing)
+
+
+def _surely(worker: _Worker, rows: Rows, piece: Piece) -> _Worker:
+    """Compute a chunk, with a new worker if this one dies (for lack of memory, say); the worker that did it."""
+    for _ in range(_DEATHS):
+        if worker.featurize({**piece["order"], "rows": list(rows)}):
+            return worker
+        status = worker.end()
+        worker = _Worker(piece["task"])
+    worker.end()
+    raise BackendError(
+        f"The process that featurizes candidates {rows[0]:,} to {rows[1]:,} died {_DEATHS} times (exit status {status})"
+        "; its message stands above. If it ran out of memory or disk, free some and run again: what is done is kept."
+    )
+
+
+@dataclass(frozen=True)
+class FeaturizedGroup:
+    """Where the chunks of a group lie."""
+
+    folder: ChunkFolder
+    chunks: tuple[Rows, ...]
+
+
+def featurize_group(
+    pool: Path,
+    n_rows: int,
+    address: FeaturizerAddress,
+    group: Group,
+    root: Path,
+    spread: Spread,
+    *,
+    time_limit_s: float,
+    progress: Callable[[int, int], None],
+) -> FeaturizedGroup:
+    """Compute the parts of one group for a pool file.
+
+    Parameters
+    ----------
+    root : the chunks lie in a folder in it, named by what goes into them
+    """
+    folder = ChunkFolder(root / address.key(group, pool.name, time_limit_s))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    chunks = _cut(n_rows, COMPOSITIONS_CHUNK if group == "compositions" else CHUNK)
+    there = folder.done()
+    missing = [rows for rows in chunks if rows not in there]
+    finished = n_rows - sum(stop - start for start, stop in missing)
+    progress(finished, n_rows)
+    task = {"featurizer": address.to_json(), "time_limit_s": time_limit_s}
+    order = {"pool": str(pool), "chunks": str(folder.path), "group": group}
+    pieces = [{"task": task, "order": order, "chunks": part} for part in _deal(missing, spread.n_workers)]
 
     def done(count: int) -> None:
         nonlocal finished
-        with lock:
-            finished += count
-            progress(finished, len(ids))
+        finished += count
+        progress(finished, n_rows)
 
-    todo: queue.Queue[Rows] = queue.Queue()
-    for rows in missing:
-        todo.put(rows)
-    crew = _Crew(pool, ids, cache, done, todo, [])
-    threads = [threading.Thread(target=crew.work, daemon=True) for _ in range(min(workers, len(missing)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if crew.errors:
-        raise crew.errors[0]
-    return _assemble(cache, ids, chunks, n_features)
+    if pieces:
+        spread.run(featurize_rows, pieces, f"featurize {group}", done)
+    return FeaturizedGroup(folder, tuple(chunks))
 
 
-def _is_done(cache: ChunkCache, ids: Sequence[str], rows: Rows) -> bool:
-    """Whether a chunk, or both its halves, lie in the cache."""
-    start, stop = rows
-    if cache.path(ids[start:stop]).exists():
-        return True
-    middle = (start + stop) // 2
-    return middle > start and _is_done(cache, ids, (start, middle)) and _is_done(cache, ids, (middle, stop))
+def _cut(n_rows: int, size: int) -> list[Rows]:
+    return [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
-def _blocks(cache: ChunkCache, ids: Sequence[str], rows: Rows) -> list[tuple[Rows, FeatureBlock]]:
-    """The block of a chunk, or of the halves it was cut into."""
-    start, stop = rows
-    block = cache.load(ids[start:stop])
-    if block is not None:
-        return [(rows, block)]
-    if stop - start <= 1:
-        raise BackendError(f"candidate {ids[start]} was not featurized, and not recorded as failed")
-    middle = (start + stop) // 2
-    return _blocks(cache, ids, (start, middle)) + _blocks(cache, ids, (middle, stop))
-
-
-def _assemble(
-    cache: ChunkCache, ids: Sequence[str], chunks: Sequence[Rows], n_features: int
-) -> tuple[NDArray[np.float64], dict[str, str]]:
-    kept: list[NDArray[np.float64]] = []
-    failures: dict[str, str] = {}
-    for chunk in chunks:
-        for (start, _), block in _blocks(cache, ids, chunk):
-            failures |= {ids[start + row]: reason for row, reason in block.failures.items()}
-            good = [row for row in range(len(block.values)) if row not in block.failures]
-            if good:
-                kept.append(block.values[good])
-    X = np.concatenate(kept) if kept else np.empty((0, n_features))
-    return X, failures
+def _deal(chunks: Sequence[Rows], n_workers: int) -> list[list[Rows]]:
+    """Neighboring chunks in pieces: not too many, and small enough that no worker waits long for the last."""
+    n_pieces = min(len(chunks), max(_MOST_PIECES, 8 * n_workers))
+    size = -(-len(chunks) // n_pieces) if n_pieces else 1
+    return [list(chunks[at : at + size]) for at in range(0, len(chunks), size)]

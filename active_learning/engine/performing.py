@@ -8,7 +8,8 @@ from dataclasses import replace
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import CampaignSnapshot, Phase
 from active_learning.engine.deciding import next_action
-from active_learning.engine.pool_steps import build_pool, featurize
+from active_learning.engine.feature_steps import featurize
+from active_learning.engine.pool_steps import build_pool
 from active_learning.engine.request_steps import cancel_planned, collect, plan_references, reconcile, retry, submit
 from active_learning.engine.round_steps import conclude, fail, open_round
 from active_learning.engine.workbench import Workbench

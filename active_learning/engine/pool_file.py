@@ -1,63 +1,173 @@
-"""The pool as it is stored: one Parquet file, rows in the order of the candidates' ids."""
+"""The pool as it is stored: one Parquet file, rows in the order of the candidates' ids, written and read in parts."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from active_learning.domain.candidate import Candidate, Crystal, Dropped
+from active_learning.engine.ids import CandidateIds
 from active_learning.store import Blobs
 
-__all__ = ["PoolFile", "write_pool"]
+__all__ = ["ROW_GROUP", "PoolFile", "write_candidates", "write_pool"]
 
-_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "formula", "amounts", "crystal", "origin")])
+ROW_GROUP = 4096
+"""Candidates that are written and read together."""
+
+_COLUMNS = ("id", "formula", "amounts", "crystal", "origin", "given")
+_SCHEMA = pa.schema([(name, pa.string()) for name in _COLUMNS])
+_N_BUCKETS = 16
+_TELL_EVERY = 1000
 
 
-def _row(candidate: Candidate) -> dict[str, str | None]:
+def _row(candidate: Candidate) -> tuple[str | None, ...]:
+    return (
+        candidate.id,
+        candidate.formula,
+        json.dumps(dict(candidate.amounts)),
+        None if candidate.crystal is None else json.dumps(candidate.crystal.to_json()),
+        candidate.origin,
+        json.dumps(dict(candidate.given)) if candidate.given else None,
+    )
+
+
+def _table(rows: Sequence[tuple[str | None, ...]]) -> Any:
+    columns = zip(*rows, strict=True) if rows else ([] for _ in _COLUMNS)
+    return pa.table([pa.array(column, pa.string()) for column in columns], schema=_SCHEMA)
+
+
+class _Buckets:
+    """Rows on disk, divided by the first digit of their ids: each bucket is sorted on its own, in a part of the memory.
+
+    Ids are hashes, so the buckets are equally full.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting: list[list[tuple[str | None, ...]]] = [[] for _ in range(_N_BUCKETS)]
+        self._writers: dict[int, Any] = {}
+
+    def add(self, row: tuple[str | None, ...]) -> None:
+        number = int(str(row[0])[0], 16)
+        self._waiting[number].append(row)
+        if len(self._waiting[number]) >= ROW_GROUP:
+            self._flush(number)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:x}.arrow"
+
+    def _flush(self, number: int) -> None:
+        if number not in self._writers:
+            self._writers[number] = pa.ipc.new_file(str(self._path(number)), _SCHEMA)
+        self._writers[number].write_table(_table(self._waiting[number]))
+        self._waiting[number] = []
+
+    def sorted_tables(self) -> Iterator[Any]:
+        """One table a bucket, in the order of the ids."""
+        for number in range(_N_BUCKETS):
+            parts = [_table(self._waiting[number])]
+            if number in self._writers:
+                self._writers[number].close()
+                with pa.memory_map(str(self._path(number))) as file:
+                    parts.append(pa.ipc.open_file(file).read_all())
+            table = pa.concat_tables(parts)
+            yield table.take(np.argsort(table["id"].to_numpy(zero_copy_only=False)))
+
+
+@dataclass
+class _Tally:
+    """What was read: counts, elements, and the dropped ones on disk."""
+
+    taken: set[int] = field(default_factory=set)
+    dropped: Counter[str] = field(default_factory=Counter)
+    elements: set[str] = field(default_factory=set)
+
+
+def write_candidates(candidates: Iterable[Candidate], blobs: Blobs, stem: str) -> str:
+    """Store candidates of distinct ids, in the order of the ids, and return the file's name."""
+    blobs.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{stem}.", dir=blobs.root) as folder:
+        buckets = _Buckets(Path(folder))
+        for candidate in candidates:
+            buckets.add(_row(candidate))
+        return blobs.put(stem, ".parquet", lambda file: _write_sorted(buckets, file))
+
+
+def _write_sorted(buckets: _Buckets, file: BinaryIO) -> None:
+    """Row groups of equal length, across the buckets: a row's group is its number divided by `ROW_GROUP`."""
+    with pq.ParquetWriter(file, _SCHEMA) as writer:
+        rest = _table([])
+        for table in buckets.sorted_tables():
+            joined = pa.concat_tables([rest, table])
+            full = joined.num_rows - joined.num_rows % ROW_GROUP
+            if full:
+                writer.write_table(joined.slice(0, full), row_group_size=ROW_GROUP)
+            # A copy: a slice would keep the bucket in memory.
+            rest = joined.slice(full).take(np.arange(joined.num_rows - full))
+        if rest.num_rows:
+            writer.write_table(rest, row_group_size=ROW_GROUP)
+
+
+def write_pool(
+    found: Iterable[Candidate | Dropped], blobs: Blobs, progress: Callable[[int], None] | None = None
+) -> dict[str, Any]:
+    """Store a pool and return what the campaign notes of it (a JSON object): file, counts, elements, dropped.
+
+    Memory grows by some 100 bytes a candidate, whatever its size.
+
+    Parameters
+    ----------
+    progress : told how many were read so far, now and then
+    """
+    blobs.root.mkdir(parents=True, exist_ok=True)
+    tally = _Tally()
+    with tempfile.TemporaryFile("w+b", dir=blobs.root) as dropped:
+        file = write_candidates(_taken(found, tally, dropped, progress or _nobody), blobs, "pool")
+        dropped.write(b"\n]\n" if tally.dropped else b"[]\n")
+        dropped.seek(0)
+        dropped_file = blobs.put("pool-dropped", ".json", lambda out: shutil.copyfileobj(dropped, out))
     return {
-        "id": candidate.id,
-        "formula": candidate.formula,
-        "amounts": json.dumps(dict(candidate.amounts)),
-        "crystal": None if candidate.crystal is None else json.dumps(candidate.crystal.to_json()),
-        "origin": candidate.origin,
+        "file": file,
+        "dropped_file": dropped_file,
+        "n_candidates": len(tally.taken),
+        "read": len(tally.taken) + tally.dropped.total(),
+        "dropped": dict(tally.dropped.most_common()),
+        "elements": sorted(tally.elements),
     }
 
 
-def write_pool(found: Iterable[Candidate | Dropped], blobs: Blobs) -> dict[str, Any]:
-    """Store a pool and return what the campaign notes of it (a JSON object): file, counts, elements, dropped."""
-    taken: dict[str, Candidate] = {}
-    dropped: list[Dropped] = []
-    for item in found:
-        if isinstance(item, Dropped):
-            dropped.append(item)
-        elif item.id in taken:
-            dropped.append(Dropped(item.origin, "duplicate"))
-        else:
-            taken[item.id] = item
-    rows = [_row(taken[key]) for key in sorted(taken)]
+def _nobody(_count: int) -> None:
+    """Nobody listens."""
 
-    def write(file: BinaryIO) -> None:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), file)
 
-    def write_dropped(file: BinaryIO) -> None:
-        file.write(json.dumps([[d.source, d.reason] for d in dropped], indent=0).encode())
-
-    return {
-        "file": blobs.put("pool", ".parquet", write),
-        "dropped_file": blobs.put("pool-dropped", ".json", write_dropped),
-        "n_candidates": len(rows),
-        "read": len(taken) + len(dropped),
-        "dropped": dict(Counter(d.kind for d in dropped).most_common()),
-        "elements": sorted({symbol for candidate in taken.values() for symbol in candidate.amounts}),
-    }
+def _taken(
+    found: Iterable[Candidate | Dropped], tally: _Tally, dropped: BinaryIO, progress: Callable[[int], None]
+) -> Iterator[Candidate]:
+    """The candidates; what is dropped is counted and written down."""
+    for count, item in enumerate(found, start=1):
+        if count % _TELL_EVERY == 0:
+            progress(count)
+        if isinstance(item, Candidate) and (key := int(item.id, 16)) not in tally.taken:
+            tally.taken.add(key)
+            tally.elements.update(item.amounts)
+            yield item
+            continue
+        lost = item if isinstance(item, Dropped) else Dropped(item.origin, "duplicate")
+        dropped.write(b",\n" if tally.dropped else b"[\n")
+        dropped.write(json.dumps([lost.source, lost.reason]).encode())
+        tally.dropped[lost.kind] += 1
 
 
 @dataclass(frozen=True)
@@ -67,23 +177,26 @@ class PoolFile:
     path: Path
 
     @cached_property
-    def _table(self) -> Any:
-        return pq.read_table(self.path, memory_map=True)
+    def _file(self) -> Any:
+        return pq.ParquetFile(self.path, memory_map=True)
 
     @cached_property
-    def ids(self) -> tuple[str, ...]:
+    def _starts(self) -> NDArray[np.intp]:
+        """The first row of each row group."""
+        sizes = [self._file.metadata.row_group(n).num_rows for n in range(self._file.metadata.num_row_groups)]
+        return np.concatenate([[0], np.cumsum(sizes, dtype=np.intp)[:-1]]).astype(np.intp)
+
+    @cached_property
+    def ids(self) -> CandidateIds:
         """Candidate ids, in order."""
-        return tuple(self._table["id"].to_pylist())
-
-    @cached_property
-    def _rows(self) -> Mapping[str, int]:
-        return {candidate: row for row, candidate in enumerate(self.ids)}
+        column = self._file.read(columns=["id"], use_threads=False)["id"]
+        return CandidateIds(np.array(column.to_numpy(zero_copy_only=False), dtype=np.bytes_))
 
     def __len__(self) -> int:
-        return int(self._table.num_rows)
+        return int(self._file.metadata.num_rows)
 
     def __contains__(self, candidate_id: str) -> bool:
-        return candidate_id in self._rows
+        return candidate_id in self.ids
 
     def formulas(self, candidate_ids: Sequence[str]) -> tuple[str, ...]:
         """Reduced formulas."""
@@ -93,13 +206,22 @@ class PoolFile:
         """The file, row or prototype that each came from."""
         return self._column("origin", candidate_ids)
 
+    def column(self, name: str) -> Any:
+        """A whole column, as Arrow has it."""
+        return self._file.read(columns=[name], use_threads=False)[name]
+
     def _column(self, name: str, candidate_ids: Sequence[str]) -> tuple[str, ...]:
-        values = self._table[name].take([self._rows[candidate] for candidate in candidate_ids])
-        return tuple(values.to_pylist())
+        rows = [self.ids.row(candidate) for candidate in candidate_ids]
+        return tuple(self.column(name).take(rows).to_pylist()) if rows else ()
 
     def candidates(self, start: int, stop: int) -> list[Candidate]:
         """The candidates in rows start to stop."""
-        return [self._candidate(row) for row in self._table.slice(start, stop - start).to_pylist()]
+        stop = min(stop, len(self))
+        if start >= stop:
+            return []
+        first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
+        table = self._file.read_row_groups(list(range(first, last + 1)), use_threads=False)
+        return [_candidate(row) for row in table.slice(start - self._starts[first], stop - start).to_pylist()]
 
     def candidate(self, candidate_id: str) -> Candidate:
         """One candidate.
@@ -109,10 +231,12 @@ class PoolFile:
         KeyError
             If the pool has none of this id.
         """
-        row = self._rows[candidate_id]
+        row = self.ids.row(candidate_id)
         return self.candidates(row, row + 1)[0]
 
-    @staticmethod
-    def _candidate(row: Mapping[str, Any]) -> Candidate:
-        crystal = None if row["crystal"] is None else Crystal.from_json(json.loads(row["crystal"]))
-        return Candidate(json.loads(row["amounts"]), crystal, row["origin"])
+
+def _candidate(row: Mapping[str, Any]) -> Candidate:
+    crystal = None if row["crystal"] is None else Crystal.from_json(json.loads(row["crystal"]))
+    # A pool that an older version stored has no such column.
+    given = json.loads(row["given"]) if row.get("given") else {}
+    return Candidate(json.loads(row["amounts"]), crystal, row["origin"], given)

@@ -1,76 +1,61 @@
-"""The steps that happen once: build the pool, featurize it."""
+"""The step that builds the pool."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from collections.abc import Iterator
 
-from active_learning.engine.feature_file import write_features
-from active_learning.engine.featurizing import ChunkCache, FeaturizerAddress, featurize_pool
-from active_learning.engine.pool_file import write_pool
+from active_learning.domain.label import Label
+from active_learning.domain.protocols import KnowsLabels
+from active_learning.engine.pool_file import PoolFile, write_pool
 from active_learning.engine.workbench import Workbench
-from active_learning.errors import CampaignFailed, UserError
+from active_learning.errors import UserError
 
-__all__ = ["build_pool", "chunk_cache", "featurize"]
+__all__ = ["build_pool"]
 
 
 def build_pool(bench: Workbench) -> str:
-    """Read the pool and store it.
+    """Read the pool and store it, with the labels it brings along.
 
     Raises
     ------
     UserError
-        If nothing is left of it.
+        If nothing is left of it, or a label it brings is in another unit than the target's.
     """
-    note = write_pool(bench.kit.pool.read(), bench.blobs)
+    note = write_pool(bench.kit.pool.read(), bench.blobs, lambda count: bench.progress("reading the pool", count, 0))
     if note["n_candidates"] == 0:
         dropped = ", ".join(f"{count} × {reason}" for reason, count in note["dropped"].items()) or "nothing was read"
         raise UserError(f"The pool is empty: {dropped}. Widen the [pool] table of the campaign file.")
+    pool = PoolFile(bench.blobs.path(note["file"]))
+    n_labels = 0
+    # In one transaction: a pool without its labels would never get them.
     with bench.write() as writer:
         writer.set_pool(note)
+        for n_labels, label in enumerate(_known(bench, pool), start=1):  # noqa: B007 - counts what came
+            writer.add_label(label)
+    known = f", {n_labels:,} labels known" if n_labels else ""
     dropped = ", ".join(f"{count} {reason}" for reason, count in note["dropped"].items())
-    return f"pool: {note['n_candidates']:,} candidates" + (f" (dropped: {dropped})" if dropped else "")
+    return f"pool: {note['n_candidates']:,} candidates{known}" + (f" (dropped: {dropped})" if dropped else "")
 
 
-def featurize(bench: Workbench) -> str:
-    """Compute the features of the whole pool and store them.
-
-    Raises
-    ------
-    CampaignFailed
-        If no candidate could be featurized.
-    """
-    facts = bench.store.read()
-    pool = bench.pool(facts)
-    names = bench.kit.featurizer.names
-    X, failures = featurize_pool(
-        pool.path,
-        pool.ids,
-        chunk_cache(bench),
-        len(names),
-        workers=bench.workers,
-        progress=lambda done, total: bench.progress("featurizing", done, total),
-    )
-    if not len(X):
-        example = next(iter(failures.items()))
-        raise CampaignFailed(
-            f"No candidate of {len(pool):,} could be featurized. For example {pool.formulas([example[0]])[0]}"
-            f" ({example[0]}): {example[1]}."
-        )
-    ids = [candidate for candidate in pool.ids if candidate not in failures]
-    note = write_features(ids, X, names, failures, bench.blobs)
-    with bench.write() as writer:
-        writer.set_features(note)
-    failed = f", {len(failures):,} candidates failed" if failures else ""
-    return f"features: {X.shape[0]:,} × {X.shape[1]}{failed}"
-
-
-def chunk_cache(bench: Workbench) -> ChunkCache:
-    """Where the features of this campaign's featurizer are kept, chunk by chunk."""
-    kind = bench.kit.spec.features.kind
-    address = FeaturizerAddress(kind, bench.kit.featurizer_options, _version(kind), bench.kit.python_path)
-    return ChunkCache(bench.workdir / "features", address)
-
-
-def _version(kind: str) -> str:
-    """What a cached chunk depends on beside the options: our version, and matminer's where it computes."""
-    return f"motherlode {version('motherlode')}" + (f", matminer {version('matminer')}" if kind == "matminer" else "")
+def _known(bench: Workbench, pool: PoolFile) -> Iterator[Label]:
+    """The labels of the target that the pool brings along."""
+    source, target = bench.kit.pool, bench.kit.target
+    if not isinstance(source, KnowsLabels):
+        return
+    for candidate_id, measured in source.known_labels(target.property):
+        value, unit = measured.values[target.property]
+        if unit and target.unit and unit != target.unit:
+            raise UserError(
+                f"The pool's labels are in '{unit}', and {target.property} is in '{target.unit}': say the same unit in"
+                " [pool] and [labeler], and convert the table if need be."
+            )
+        if candidate_id in pool:
+            yield Label(
+                candidate_id,
+                target.property,
+                value,
+                target.unit or unit,
+                bench.clock.now(),
+                measured.fidelity,
+                provenance=measured.provenance,
+            )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import BinaryIO
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from active_learning.domain.campaign import Phase, Progress, RoundRecord, Verdict
 from active_learning.domain.label import Label
 from active_learning.domain.prediction import Prediction
-from active_learning.domain.protocols import Scoring
+from active_learning.domain.protocols import ScoresByRow, Scoring
 from active_learning.domain.request import Purpose, Request
 from active_learning.domain.seeds import rng_for
-from active_learning.engine.deciding import MIN_LABELS
+from active_learning.engine.deciding import MIN_LABELS, needs_design
 from active_learning.engine.feature_file import FeatureFile
 from active_learning.engine.learning import Learned, learn
 from active_learning.engine.observing import progress_of, target_labels, unavailable, with_fresh_model
 from active_learning.engine.request_steps import new_request
+from active_learning.engine.scoring import PROMISING, Beliefs, BestRows, checked_scores, filled, predict_pool
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import StaleVersion
 from active_learning.selection.design import representatives
@@ -27,6 +28,10 @@ from active_learning.store import Facts, Writer
 __all__ = ["conclude", "fail", "judge_again", "open_round"]
 
 Rows = NDArray[np.intp]
+Floats = NDArray[np.float64]
+
+DESIGN_ROWS = 50_000
+"""Of a larger pool, the first design represents this many, drawn at random: k-means on all would take minutes."""
 
 
 def open_round(bench: Workbench, number: int, size: int) -> str:
@@ -36,20 +41,21 @@ def open_round(bench: Workbench, number: int, size: int) -> str:
     """
     facts = bench.store.read()
     features = bench.features(facts)
-    progress = progress_of(facts, bench.kit.target, bench.kit.settings, features.row_of)
+    progress = progress_of(facts, bench.kit.target, bench.kit.settings, features.ids)
     size = _still_wanted(bench, facts, progress, number, size)
     available = _available(bench, facts, features)
-    if number == 0:
+    if needs_design(number, progress.n_labels, bench.kit.settings):
         return _first_design(bench, facts, features, available, size)
     learned = _learn(bench, facts, features, number)
-    max_std = float(learned.prediction.std[available, 0].max()) if len(available) else None
-    if max_std is not None and bench.kit.rules.verdict(with_fresh_model(progress, max_std)) is not None:
-        record = _record(bench, learned, number, 0, max_std)
-        with bench.write(expect=facts.version) as writer:
-            writer.open_round(record)
-        return f"round {number}: trained on {len(learned.y)} labels, nothing more to ask"
-    requests = _choose(bench, facts, features, learned, available, number, size)
-    record = _record(bench, learned, number, len(requests), max_std)
+    with predict_pool(learned.model, features, bench.spread, bench.workdir / "files") as beliefs:
+        scored = _score(bench, features, learned, beliefs, available, number, size)
+        if bench.kit.rules.verdict(with_fresh_model(progress, scored.max_std)) is not None:
+            record = _record(bench, learned, beliefs, number, 0, scored.max_std)
+            with bench.write(expect=facts.version) as writer:
+                writer.open_round(record)
+            return f"round {number}: trained on {len(learned.y)} labels, nothing more to ask"
+        requests = _choose(bench, facts, features, scored, number, size)
+        record = _record(bench, learned, beliefs, number, len(requests), scored.max_std)
     with bench.write(expect=facts.version) as writer:
         writer.open_round(record)
         writer.plan(requests)
@@ -68,7 +74,7 @@ def _still_wanted(bench: Workbench, facts: Facts, progress: Progress, number: in
 def _available(bench: Workbench, facts: Facts, features: FeatureFile) -> Rows:
     blocked = unavailable(facts, bench.kit.target, bench.kit.settings)
     free = np.ones(len(features.ids), dtype=bool)
-    free[[features.row_of[candidate] for candidate in blocked if candidate in features.row_of]] = False
+    free[features.ids.rows(blocked)] = False
     return np.flatnonzero(free)
 
 
@@ -95,7 +101,9 @@ def _plan(bench: Workbench, facts: Facts, features: FeatureFile, rows: Rows, num
 
 def _first_design(bench: Workbench, facts: Facts, features: FeatureFile, available: Rows, size: int) -> str:
     rng = rng_for(bench.kit.spec.seed, 0, "design")
-    chosen = available[representatives(np.asarray(features.X[available]), size, rng=rng)]
+    if len(available) > DESIGN_ROWS:
+        available = np.sort(rng.choice(available, DESIGN_ROWS, replace=False))
+    chosen = available[representatives(filled(features.rows(available)), size, rng=rng)]
     requests = _plan(bench, facts, features, chosen, 0, "first design: k-means representative of the pool")
     n_labels = len(_known(bench, facts, features))
     record = RoundRecord(0, bench.clock.now(), n_labels, len(requests))
@@ -107,58 +115,92 @@ def _first_design(bench: Workbench, facts: Facts, features: FeatureFile, availab
 
 def _known(bench: Workbench, facts: Facts, features: FeatureFile) -> tuple[Label, ...]:
     """The labels to learn from. A person may have told one of a candidate that has no features."""
-    return tuple(x for x in target_labels(facts, bench.kit.target) if x.candidate_id in features.row_of)
+    return tuple(x for x in target_labels(facts, bench.kit.target) if x.candidate_id in features.ids)
 
 
 def _learn(bench: Workbench, facts: Facts, features: FeatureFile, number: int) -> Learned:
     labels = _known(bench, facts, features)
-    return learn(bench.kit.surrogate, features, labels, seed=bench.kit.spec.seed, round_number=number)
+    surrogate = bench.kit.surrogate_for(features.names)
+    return learn(surrogate, features, labels, seed=bench.kit.spec.seed, round_number=number)
 
 
-def _choose(
-    bench: Workbench,
-    facts: Facts,
-    features: FeatureFile,
-    learned: Learned,
-    available: Rows,
-    number: int,
-    size: int,
-) -> list[Request]:
-    """Score what may be chosen, take a batch, and say of each why."""
-    kit, prediction = bench.kit, learned.prediction
-    X = np.asarray(features.X[available])
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """The most promising of the candidates that may be chosen.
+
+    Parameters
+    ----------
+    rows, scores, mean, std : (n_promising,), by ascending row
+    n : how many candidates were scored
+    max_std : over all of them
+    """
+
+    rows: Rows
+    scores: Floats
+    mean: Floats
+    std: Floats
+    n: int
+    max_std: float
+
+
+def _score(
+    bench: Workbench, features: FeatureFile, learned: Learned, beliefs: Beliefs, available: Rows, number: int, size: int
+) -> _Scored:
+    """Score what may be chosen and keep the best of it, block by block where the acquisition allows that."""
+    kit = bench.kit
     best = float(learned.y[np.argmax(kit.target.merit(learned.y))]) if kit.target.goal.has_best else None
     scoring = Scoring(
         target=kit.target,
         best=best,
         n=size,
-        n_candidates=len(X),
-        load_X=lambda: X,
+        n_candidates=0,
+        load_X=lambda: np.empty((0, len(features.names))),
         X_labeled=learned.X,
         y_labeled=learned.y,
         model=learned.model,
         rng=rng_for(kit.spec.seed, number, "acquisition"),
     )
-    believed = Prediction(prediction.mean[available], prediction.std[available])
-    scores = np.asarray(kit.acquisition.score(believed, scoring), dtype=np.float64)
-    pending = [r.candidate_id for r in facts.requests if r.is_open and r.candidate_id in features.row_of]
+    by_row = isinstance(kit.acquisition, ScoresByRow) and kit.acquisition.scores_by_row
+    top = BestRows(max(PROMISING, size))
+    max_std = 0.0
+    for first, block in beliefs.blocks() if by_row else beliefs.blocks(max(1, beliefs.n_rows)):
+        mine = available[np.searchsorted(available, first) : np.searchsorted(available, first + len(block))]
+        if not len(mine):
+            continue
+        believed = Prediction(block.mean[mine - first], block.std[mine - first])
+        shown = replace(scoring, n_candidates=len(mine), load_X=partial(features.rows, mine))
+        top.add(checked_scores(kit.acquisition.score(believed, shown), len(mine)), mine)
+        max_std = max(max_std, float(believed.std.max()))
+    order = np.argsort(top.rows)
+    rows = top.rows[order]
+    mean, std = beliefs.at(rows)
+    return _Scored(rows, top.scores[order], mean, std, len(available), max_std)
+
+
+def _choose(
+    bench: Workbench, facts: Facts, features: FeatureFile, scored: _Scored, number: int, size: int
+) -> list[Request]:
+    """Take a batch of the promising, and say of each why."""
+    kit = bench.kit
+    pending = features.ids.rows(r.candidate_id for r in facts.requests if r.is_open)
+    together = filled(features.rows(np.concatenate([scored.rows, pending])))
     picks = kit.selection.choose(
-        scores,
-        X,
+        scored.scores,
+        together[: len(scored.rows)],
         size,
-        X_pending=np.asarray(features.X[[features.row_of[candidate] for candidate in pending]]),
+        X_pending=together[len(scored.rows) :],
         rng=rng_for(kit.spec.seed, number, "selection"),
     )
-    ranks = np.empty(len(scores), dtype=np.intp)
-    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
-    plans = _plan(bench, facts, features, available[picks], number, "")
+    ranks = np.empty(len(scored.rows), dtype=np.intp)
+    ranks[np.argsort(-scored.scores, kind="stable")] = np.arange(1, len(scored.rows) + 1)
+    plans = _plan(bench, facts, features, scored.rows[picks], number, "")
     return [
         _with_belief(
             request,
-            float(scores[pick]),
-            float(believed.mean[pick, 0]),
-            float(believed.std[pick, 0]),
-            f"{kit.spec.acquisition.kind}: rank {ranks[pick]} of {len(scores):,}, taken by {kit.spec.selection.kind}",
+            float(scored.scores[pick]),
+            float(scored.mean[pick]),
+            float(scored.std[pick]),
+            f"{kit.spec.acquisition.kind}: rank {ranks[pick]} of {scored.n:,}, taken by {kit.spec.selection.kind}",
         )
         for request, pick in zip(plans, picks, strict=True)
     ]
@@ -168,12 +210,9 @@ def _with_belief(request: Request, score: float, mean: float, std: float, reason
     return replace(request, score=score, mean=mean, std=std, reason=reason)
 
 
-def _record(bench: Workbench, learned: Learned, number: int, n_picks: int, max_std: float | None) -> RoundRecord:
-    beliefs = np.concatenate([learned.prediction.mean[:, :1], learned.prediction.std[:, :1]], axis=1)
-
-    def write(file: BinaryIO) -> None:
-        np.lib.format.write_array(file, beliefs, allow_pickle=False)
-
+def _record(
+    bench: Workbench, learned: Learned, beliefs: Beliefs, number: int, n_picks: int, max_std: float | None
+) -> RoundRecord:
     return RoundRecord(
         number=number,
         opened_at=bench.clock.now(),
@@ -182,8 +221,9 @@ def _record(bench: Workbench, learned: Learned, number: int, n_picks: int, max_s
         metrics=learned.metrics,
         out_of_fold=learned.out_of_fold,
         max_std=max_std,
-        predictions=bench.blobs.put("predictions", ".npy", write),
+        predictions=bench.blobs.put("predictions", ".npy", beliefs.copy_to),
         importances=learned.importances,
+        preparation=learned.preparation,
     )
 
 
@@ -205,8 +245,9 @@ def conclude(bench: Workbench, verdict: Verdict) -> str:
         number = len(facts.rounds)
         learned = _learn(bench, facts, features, number)
         available = _available(bench, facts, features)
-        max_std = float(learned.prediction.std[available, 0].max()) if len(available) else None
-        record = _record(bench, learned, number, 0, max_std)
+        with predict_pool(learned.model, features, bench.spread, bench.workdir / "files") as beliefs:
+            max_std = float(beliefs.at(available)[1].max()) if len(available) else None
+            record = _record(bench, learned, beliefs, number, 0, max_std)
     with bench.write(expect=facts.version) as writer:
         if record is not None:
             writer.open_round(record)
@@ -218,7 +259,7 @@ def judge_again(bench: Workbench, facts: Facts, writer: Writer) -> None:
     """The rules changed: a campaign that had ended goes on if none says stop, or is stopped by another than before."""
     if facts.phase not in (Phase.STOPPED, Phase.FAILED) or facts.features is None:
         return
-    progress = progress_of(facts, bench.kit.target, bench.kit.settings, bench.features(facts).row_of)
+    progress = progress_of(facts, bench.kit.target, bench.kit.settings, bench.features(facts).ids)
     verdict = bench.kit.rules.verdict(progress)
     if verdict is None:
         writer.set_phase(Phase.ACTIVE)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from active_learning.domain.campaign import CampaignSnapshot
 from active_learning.domain.candidate import Candidate
+from active_learning.domain.execution import Spread
 from active_learning.domain.label import Label, Measurement
 from active_learning.domain.protocols import Clock, Labeler, References
 from active_learning.domain.request import Purpose
@@ -18,6 +19,7 @@ from active_learning.engine.assembly import Kit
 from active_learning.engine.feature_file import FeatureFile
 from active_learning.engine.observing import observe
 from active_learning.engine.pool_file import PoolFile
+from active_learning.engine.spreading import Threads
 from active_learning.errors import ContractError
 from active_learning.store import Blobs, CampaignStore, Facts, Lease, Writer
 
@@ -44,7 +46,7 @@ class Workbench:
     clock: Clock
     lease: Lease
     progress: Progress
-    workers: int = 1
+    spread: Spread = field(default_factory=lambda: Threads(1))
     polled_at: datetime | None = field(default=None)
     is_asked: bool = False
     """Whether a caller labels the candidates itself: then nothing is measured against references of ours."""
@@ -72,7 +74,7 @@ class Workbench:
             self.kit.settings,
             self.kit.rules,
             [reference_id(element) for element in self.references(facts)],
-            featurized=() if facts.features is None else self.features(facts).row_of,
+            featurized=() if facts.features is None else self.features(facts).ids,
             now=self.clock.now(),
             polled_at=self.polled_at,
         )

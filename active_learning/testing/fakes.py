@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -23,13 +23,15 @@ from active_learning.domain import actions as do
 from active_learning.domain import options
 from active_learning.domain.candidate import Candidate, Dropped
 from active_learning.domain.elements import ATOMIC_NUMBERS
+from active_learning.domain.execution import Piece
 from active_learning.domain.job import JobSpec
 from active_learning.domain.label import Failure, FailureKind, Measurement
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.protocols import FeatureBlock
-from active_learning.engine.featurizing import CHUNK
+from active_learning.engine.chunks import ChunkFolder, FeaturizerAddress, all_parts, featurizer_of, parts_of
+from active_learning.engine.feature_steps import computed
 from active_learning.engine.performing import perform
-from active_learning.engine.pool_steps import chunk_cache
+from active_learning.engine.pool_file import PoolFile
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import UserError
 from active_learning.labelers.results import failure, measurement_from, read_result
@@ -133,11 +135,29 @@ class TinyFeaturizer:
 
 def fill_chunk_cache(bench: Workbench) -> None:
     """Compute all chunks in this process, so that the featurize step finds them done and starts no worker."""
-    cache, pool = chunk_cache(bench), bench.pool(bench.store.read())
-    cache.root.mkdir(parents=True, exist_ok=True)
-    for start in range(0, len(pool), CHUNK):
-        stop = min(start + CHUNK, len(pool))
-        cache.save(pool.ids[start:stop], bench.kit.featurizer.featurize(pool.candidates(start, stop)))
+    computed(bench, _Here())
+
+
+@dataclass(frozen=True)
+class _Here:
+    """Featurizes in this process, without limits, whatever it is asked to do."""
+
+    n_workers: int = 1
+
+    def run(
+        self, work: Callable[[Piece], int], pieces: Sequence[Piece], what: str, done: Callable[[int], None]
+    ) -> None:
+        for piece in pieces:
+            address = FeaturizerAddress.from_json(piece["task"]["featurizer"])
+            order, pool = piece["order"], PoolFile(Path(piece["order"]["pool"]))
+            parts = parts_of(order["group"], all_parts(address.kind, featurizer_of(address)))
+            for start, stop in piece["chunks"]:
+                blocks = [part.featurize(pool.candidates(start, stop)) for part in parts]
+                values = np.concatenate([block.values for block in blocks], axis=1)
+                failures = {row: reason for block in blocks for row, reason in block.failures.items()}
+                values[list(failures)] = np.nan
+                ChunkFolder(Path(order["chunks"])).save(start, stop, FeatureBlock(values, failures))
+                done(stop - start)
 
 
 @dataclass(frozen=True, eq=False)

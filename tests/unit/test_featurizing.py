@@ -1,8 +1,16 @@
-"""Featurizing in processes of their own: each chunk once, a deadly candidate costs itself only."""
+"""Featurizing in processes of their own: each chunk once; what raises, hangs or kills costs itself only."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +20,20 @@ import pytest
 from active_learning.api.campaign import Campaign
 from active_learning.domain.candidate import Candidate
 from active_learning.engine import featurizing
-from active_learning.engine.featurizing import ChunkCache, FeaturizerAddress, featurize_pool
+from active_learning.engine.chunks import FeaturizerAddress
+from active_learning.engine.featurizing import FeaturizedGroup, featurize_group, let_workers_go
 from active_learning.engine.pool_file import PoolFile, write_pool
+from active_learning.engine.spreading import Threads
 from active_learning.errors import BackendError, CampaignFailed
 from active_learning.store import Blobs
 from active_learning.testing.fakes import FakeClock, TinyPool, tiny_campaign, without_workers
+from active_learning.testing.waiting import is_alive, wait_for
 
 _OWN = """
 import os
+import resource
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +43,11 @@ from active_learning.domain.protocols import FeatureBlock
 
 
 class Moody:
+    \"\"\"Does to each formula what its moods say.\"\"\"
+
     class Options(options.Options):
         log: str = ""
-        deadly: tuple[str, ...] = ()
-        fails: tuple[str, ...] = ()
-        raises: tuple[str, ...] = ()
+        moods: dict[str, str] = {}
 
     names = ("amount", "elements")
 
@@ -45,13 +58,47 @@ class Moody:
         print("done\\nready\\ndone")  # cannot be taken for an answer
         with Path(self.options.log).open("a") as log:
             log.writelines(c.id + "\\n" for c in candidates)
-        for candidate in candidates:
-            if candidate.formula in self.options.deadly:
-                os.kill(os.getpid(), signal.SIGKILL)
-            if candidate.formula in self.options.raises:
-                raise RuntimeError("against the law")
-        failures = {row: "told to fail" for row, c in enumerate(candidates) if c.formula in self.options.fails}
+        failures = {}
+        for row, candidate in enumerate(candidates):
+            match self.options.moods.get(candidate.formula):
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "exit":
+                    os._exit(7)
+                case "raise":
+                    raise RuntimeError("against the law")
+                case "hang":
+                    try:
+                        time.sleep(3600)
+                    except Exception:  # who catches everything must not catch the interrupt
+                        pass
+                case "hang in C":
+                    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+                    time.sleep(3600)
+                case "no room":  # as on a full disk, files cannot grow any more
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+                case "fail":
+                    failures[row] = "told to fail"
         return FeatureBlock(np.array([[sum(c.amounts.values()), len(c.elements)] for c in candidates]), failures)
+
+
+class _Part(Moody):
+    def __init__(self, options, label, of_composition, is_batched):
+        super().__init__(options)
+        self.label, self.of_composition, self.is_batched = label, of_composition, is_batched
+        self.names = (f"{label} amount", f"{label} elements")
+
+
+class Composed:
+    \"\"\"A part of the composition, and two of the candidate of which one is moody.\"\"\"
+
+    Options = Moody.Options
+
+    def __init__(self, options):
+        calm = options.model_copy(update={"moods": {}})
+        self.parts = (_Part(calm, "first", False, False), _Part(options, "shared", True, True),
+                      _Part(options, "moody", False, False))
+        self.names = tuple(name for part in self.parts for name in part.names)
 
 
 class Lame(Moody):
@@ -73,14 +120,32 @@ class Bench:
         self.folder = folder
         self.progress: list[tuple[int, int]] = []
 
-    def featurize(self, kind: str = "Moody", workers: int = 1, **options: Any) -> tuple[Any, dict[str, str]]:
-        if kind == "Moody":
-            options["log"] = str(self.log)
-        address = FeaturizerAddress(f"moody_featurizers:{kind}", options, "1", (str(self.folder),))
-        cache = ChunkCache(self.folder / "features", address)
-        return featurize_pool(
-            self.pool.path, self.pool.ids, cache, 2, workers=workers, progress=lambda *at: self.progress.append(at)
+    def address(self, kind: str, moods: dict[str, str]) -> FeaturizerAddress:
+        options = {"log": str(self.log), "moods": moods}
+        return FeaturizerAddress(f"moody_featurizers:{kind}", options, "1", (str(self.folder),))
+
+    def featurize(self, kind: str = "Moody", workers: int = 1, **moods: str) -> tuple[Any, dict[str, str]]:
+        found = featurize_group(
+            self.pool.path,
+            len(self.pool),
+            self.address(kind, moods),
+            "candidates",
+            self.folder / "features",
+            Threads(workers),
+            time_limit_s=0.4,
+            progress=lambda *at: self.progress.append(at),
         )
+        let_workers_go()
+        return self.together(found)
+
+    def together(self, found: FeaturizedGroup) -> tuple[Any, dict[str, str]]:
+        blocks = list(found.folder.blocks(found.chunks))
+        failures = {self.pool.ids[start + row]: why for start, b in blocks for row, why in b.failures.items()}
+        return np.concatenate([block.values for _, block in blocks]), failures
+
+    @property
+    def chunks(self) -> list[Path]:
+        return sorted((self.folder / "features").rglob("*.npz"))
 
     @property
     def computed(self) -> Counter[str]:
@@ -90,11 +155,15 @@ class Bench:
     def candidates(self) -> list[Candidate]:
         return self.pool.candidates(0, len(self.pool))
 
+    def id_of(self, formula: str) -> str:
+        return next(candidate.id for candidate in self.candidates if candidate.formula == formula)
+
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(featurizing, "CHUNK", 8)
-    return Bench(tmp_path)
+    yield Bench(tmp_path)
+    let_workers_go()
 
 
 def _expected(candidates: list[Candidate]) -> Any:
@@ -111,43 +180,68 @@ def test_rows_come_in_the_order_of_the_ids_and_each_is_computed_once(bench: Benc
     assert sorted(bench.progress) == bench.progress
 
 
-def test_what_lies_in_the_cache_is_not_computed_again(bench: Bench) -> None:
+def test_a_chunk_that_is_done_is_not_computed_again(bench: Bench) -> None:
     first, _ = bench.featurize()
     again, _ = bench.featurize()
     np.testing.assert_array_equal(first, again)
     assert bench.computed == Counter(bench.pool.ids)
-    newest = max((bench.folder / "features").glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
-    with np.load(newest) as chunk:
-        n_rows = len(chunk["values"])
-    newest.unlink()
+    bench.chunks[1].unlink()
     third, _ = bench.featurize()
     np.testing.assert_array_equal(first, third)
-    assert Counter(bench.computed.values()) == {1: 30 - n_rows, 2: n_rows}
+    assert Counter(bench.computed.values()) == {1: 22, 2: 8}
 
 
 def test_other_options_are_another_featurizer(bench: Bench) -> None:
     bench.featurize()
-    _, failures = bench.featurize(fails=["AgAl"])
-    assert list(failures.values()) == ["told to fail"]
+    _, failures = bench.featurize(AgAl="fail")
+    assert failures == {bench.id_of("AgAl"): "told to fail"}
     assert set(bench.computed.values()) == {2}
 
 
-def test_a_candidate_that_kills_its_process_costs_itself_only(bench: Bench) -> None:
-    X, failures = bench.featurize(deadly=["AgAu"], fails=["AgCu2"])
-    name = {candidate.formula: candidate.id for candidate in bench.candidates}
-    assert failures == {name["AgAu"]: "killed its process: signal 9", name["AgCu2"]: "told to fail"}
-    left = [candidate for candidate in bench.candidates if candidate.id not in failures]
-    np.testing.assert_array_equal(X, _expected(left))
-    runs = bench.computed
-    again, same = bench.featurize(deadly=["AgAu"], fails=["AgCu2"])
-    assert (same, bench.computed) == (failures, runs)
-    np.testing.assert_array_equal(again, X)
+_MOODY = "moody_featurizers:Moody"
 
 
-def test_a_featurizer_that_raises_is_held_to_its_candidate(bench: Bench) -> None:
-    X, failures = bench.featurize(raises=["AgAl"])
-    assert list(failures.values()) == ["killed its process: exit status 1"]
-    assert len(X) == 29
+@pytest.mark.parametrize(
+    ("mood", "reason"),
+    [
+        ("kill", f"{_MOODY}: killed its process: signal 9"),
+        ("exit", f"{_MOODY}: ended its process: exit status 7"),
+        ("raise", f"{_MOODY}: RuntimeError: against the law"),
+        ("hang", f"{_MOODY}: took longer than the time limit of 0.4 s"),
+        ("hang in C", f"{_MOODY}: took longer than the time limit of 0.4 s"),
+        ("fail", "told to fail"),
+    ],
+)
+def test_what_a_candidate_does_to_a_featurizer_costs_itself_only(bench: Bench, mood: str, reason: str) -> None:
+    X, failures = bench.featurize(AgAu=mood, AgCu2="fail")
+    assert failures == {bench.id_of("AgAu"): reason, bench.id_of("AgCu2"): "told to fail"}
+    lost = [row for row, c in enumerate(bench.candidates) if c.id in failures]
+    assert np.isnan(X[lost]).all()
+    left = [row for row in range(30) if row not in lost]
+    np.testing.assert_array_equal(X[left], _expected(bench.candidates)[left])
+    # Whoever was computed before the death is not computed again; one that failed is asked again for its reason.
+    twice = {candidate for candidate, n in bench.computed.items() if n > 1}
+    assert twice <= {bench.id_of("AgCu2")}
+
+
+def test_many_deadly_candidates_are_found_one_by_one(bench: Bench) -> None:
+    moods = {c.formula: ["kill", "raise", "exit"][n % 3] for n, c in enumerate(bench.candidates) if n % 2}
+    _X, failures = bench.featurize(**moods)
+    assert set(failures) == {c.id for c in bench.candidates if c.formula in moods}
+
+
+def test_a_part_that_fails_costs_its_own_columns_only(bench: Bench) -> None:
+    X, failures = bench.featurize("Composed", AgAu="kill", AgCu2="hang")
+    assert failures == {
+        bench.id_of("AgAu"): "moody: killed its process: signal 9",
+        bench.id_of("AgCu2"): "moody: took longer than the time limit of 0.4 s",
+    }
+    assert X.shape == (30, 4)
+    expected = _expected(bench.candidates)
+    np.testing.assert_array_equal(X[:, :2], expected)
+    lost = [c.formula in ("AgAu", "AgCu2") for c in bench.candidates]
+    assert np.isnan(X[lost, 2:]).all()
+    np.testing.assert_array_equal(X[~np.array(lost), 2:], expected[~np.array(lost)])
 
 
 @pytest.mark.parametrize("kind", ["Lame", "Gone"])
@@ -156,7 +250,148 @@ def test_a_featurizer_that_cannot_start_says_so(bench: Bench, kind: str, capfd: 
     with pytest.raises(BackendError, match=said):
         bench.featurize(kind)
     assert ("libheavy.so.3" if kind == "Lame" else "has no 'Gone'") in capfd.readouterr().err
-    assert not list((bench.folder / "features").iterdir())
+    assert bench.chunks == []
+
+
+def test_a_chunk_that_cannot_be_written_ends_the_step_and_blames_no_candidate(
+    bench: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
+    last_of_its_chunk = bench.candidates[7].formula
+    with pytest.raises(BackendError, match=r"died 3 times \(exit status 1\); its message stands above"):
+        bench.featurize(**{last_of_its_chunk: "no room"})
+    assert "OSError: [Errno 27] File too large" in capfd.readouterr().err
+    assert "000000000-000000008.npz" not in {chunk.name for chunk in bench.chunks}
+
+
+def test_the_workers_end_with_whoever_asked_even_in_the_middle_of_a_hang(bench: Bench) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from active_learning.engine.chunks import FeaturizerAddress
+from active_learning.engine.featurizing import featurize_group
+from active_learning.engine.spreading import Threads
+address = FeaturizerAddress.from_json({bench.address("Moody", {"AgAu": "hang in C"}).to_json()!r})
+featurize_group(Path({str(bench.pool.path)!r}), 30, address, "candidates", Path({str(bench.folder / "features")!r}), Threads(1),
+                time_limit_s=600, progress=lambda *_: None)
+"""
+    environment = os.environ | {"PYTHONPATH": str(bench.folder)}
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    wanted = bench.id_of("AgAu")
+    wait_for("the hanging candidate", lambda: bench.log.exists() and wanted in bench.computed, 60)
+    children = _family(process.pid)
+    assert len(children) == 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for("the end of the workers", lambda: not any(is_alive(pid) for pid in children), 20)
+
+
+def _family(pid: int) -> list[int]:
+    """Children and their children."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *_family(int(child))]
+    return found
+
+
+def _has_begun(process: subprocess.Popen[bytes], log: Path, before: int) -> bool:
+    return process.poll() is not None or (log.exists() and log.stat().st_size > before)
+
+
+def test_killed_at_random_it_finishes_and_computes_no_chunk_twice_but_the_one_in_hand(tmp_path: Path) -> None:
+    """The process that featurizes 20,000 candidates is killed five times, with all its children."""
+    rng = np.random.default_rng(11)
+    script = """
+import json, os, sys
+from pathlib import Path
+import numpy as np
+from active_learning.domain.candidate import Candidate
+from active_learning.engine.chunks import FeaturizerAddress
+from active_learning.engine.featurizing import featurize_group
+from active_learning.engine.pool_file import PoolFile
+from active_learning.engine.spreading import Threads
+pool, address, root = sys.argv[1:]
+pool = PoolFile(Path(pool))
+found = featurize_group(pool.path, len(pool), FeaturizerAddress.from_json(json.loads(address)), "candidates", Path(root),
+                        Threads(2),
+                        time_limit_s=60, progress=lambda *_: None)
+print(len(found.chunks))
+"""
+    (tmp_path / "slow_featurizers.py").write_text(_SLOW, encoding="utf-8")
+    blobs = Blobs(tmp_path / "files")
+    grid = (
+        Candidate({"Al": i / 200, "Cu": j / 200, "Ni": (400 - i - j) / 200})
+        for i in range(1, 142)
+        for j in range(1, 143)
+    )
+    note = write_pool(grid, blobs)
+    assert note["n_candidates"] >= 20_000
+    log = tmp_path / "log"
+    address = FeaturizerAddress("slow_featurizers:Slow", {"log": str(log)}, "1", (str(tmp_path),)).to_json()
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        str(blobs.path(note["file"])),
+        json.dumps(address),
+        str(tmp_path / "features"),
+    ]
+    n_kills = 0
+    for _ in range(5):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        before = log.stat().st_size if log.exists() else 0
+        wait_for("a chunk", partial(_has_begun, process, log, before), 60)
+        time.sleep(float(rng.uniform(0.05, 0.8)))
+        if process.poll() is None:
+            process.kill()
+            n_kills += 1
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    assert n_kills >= 4
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    n_chunks = int(done.stdout)
+    assert len(list((tmp_path / "features").rglob("*.npz"))) == n_chunks
+    begun = Counter(log.read_text().split())
+    assert len(begun) == n_chunks
+    # Two were in hand at each kill, one a worker.
+    assert begun.total() - n_chunks <= 2 * n_kills
+    assert max(begun.values()) <= 1 + n_kills
+
+
+_SLOW = """
+import os
+
+import numpy as np
+
+from active_learning.domain import options
+from active_learning.domain.protocols import FeatureBlock
+
+
+class _Part:
+    label, of_composition, is_batched, names = "slow", False, True, ("a",)
+
+    def __init__(self, log):
+        self.log = log
+
+    def featurize(self, candidates):
+        handle = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(handle, f"{candidates[0].id}\\n".encode())  # one line a chunk that was begun
+        os.close(handle)
+        return FeatureBlock(np.array([[c.amounts["Al"]] for c in candidates]))
+
+
+class Slow:
+    class Options(options.Options):
+        log: str
+
+    def __init__(self, options):
+        self.parts = (_Part(options.log),)
+        self.names = ("a",)
+
+    def featurize(self, candidates):
+        return self.parts[0].featurize(candidates)
+"""
 
 
 def test_a_campaign_records_what_could_not_be_featurized_and_never_asks_for_it(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""What featurizing a pool will take, from a sample that is really featurized, descriptor by descriptor."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from active_learning.domain.candidate import Candidate
+from active_learning.engine.assembly import Kit
+from active_learning.engine.chunks import FeaturizerAddress, Group, all_parts, parts_of
+from active_learning.engine.featurizing import featurize_group, let_workers_go
+from active_learning.engine.pool_file import PoolFile, write_candidates
+from active_learning.engine.spreading import Threads
+from active_learning.store import Blobs
+
+__all__ = ["Estimate", "PartCost", "described", "estimate_features", "in_words"]
+
+_BYTES_A_CANDIDATE = 250
+"""What the campaign's own process holds of each candidate of a large pool (benchmarks/growth.py)."""
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """What one descriptor costs.
+
+    Parameters
+    ----------
+    seconds_each : for one candidate, or one composition if it looks at nothing else, on one core
+    n_rows : for how many of them it will be computed
+    """
+
+    label: str
+    n_features: int
+    of_composition: bool
+    seconds_each: float
+    n_rows: int
+
+    @property
+    def seconds(self) -> float:
+        """For the whole pool, on one core."""
+        return self.seconds_each * self.n_rows
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What featurizing will take.
+
+    Parameters
+    ----------
+    parts : in the order of the features
+    n_lost : how many of the sample lack a feature at least
+    failures : why
+    worker_bytes, own_bytes : memory of each process that featurizes, and of the campaign's own
+    disk_bytes, free_bytes : while it works, about twice what stays; and what the disk has
+    """
+
+    parts: tuple[PartCost, ...]
+    n_lost: int
+    failures: tuple[str, ...]
+    n_workers: int
+    worker_bytes: float
+    own_bytes: float
+    disk_bytes: float
+    free_bytes: float
+
+    @property
+    def n_features(self) -> int:
+        """Features of each candidate."""
+        return sum(part.n_features for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        """For the whole pool, on all workers."""
+        return sum(part.seconds for part in self.parts) / self.n_workers
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people.
+
+    >>> in_words(0.2), in_words(90), in_words(9000)
+    ('under 1 s', '90 s', '2.5 h')
+    """
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def estimate_features(kit: Kit, pool: PoolFile, sample: Sequence[Candidate], folder: Path, n_workers: int) -> Estimate:
+    """Featurize a sample as a campaign would, in a process of its own and under its time limit.
+
+    Parameters
+    ----------
+    folder : for files that are not needed afterwards
+    """
+    blobs, features = Blobs(folder), kit.spec.features
+    address = FeaturizerAddress(features.kind, kit.featurizer_options, "check", kit.python_path, str(folder / "memory"))
+    compositions = {c.formula: Candidate(c.amounts, None, c.formula) for c in sample}
+    all_of_it = all_parts(features.kind, kit.featurizer)
+    n_rows: dict[Group, int] = {"candidates": len(pool), "compositions": _n_compositions(pool)}
+    costs: dict[str, PartCost] = {}
+    failures: dict[str, None] = {}
+    lost: set[str] = set()
+    samples: dict[Group, Sequence[Candidate]] = {"compositions": tuple(compositions.values()), "candidates": sample}
+    for group, some in samples.items():
+        if not (parts := parts_of(group, all_of_it)):
+            continue
+        stored = PoolFile(blobs.path(write_candidates(some, blobs, group)))
+        found = featurize_group(
+            stored.path,
+            len(stored),
+            address,
+            group,
+            folder / "chunks",
+            Threads(1),
+            time_limit_s=features.time_limit,
+            progress=lambda _done, _total: None,
+        )
+        ((start, stop),) = found.chunks
+        failed = found.folder.load(start, stop).failures
+        failures |= dict.fromkeys(failed.values())
+        lost |= {formula for row in failed for formula in stored.formulas([stored.ids[row]])}
+        for part, seconds in zip(parts, found.folder.seconds(start, stop), strict=True):
+            n = len(part.names)
+            costs[part.label] = PartCost(part.label, n, part.of_composition, float(seconds) / stop, n_rows[group])
+    let_workers_go()
+    parts_in_order = tuple(costs[part.label] for part in all_of_it)
+    matrix = 8.0 * len(pool) * sum(part.n_features for part in parts_in_order)
+    return Estimate(
+        parts=parts_in_order,
+        n_lost=sum(c.formula in lost for c in sample),
+        failures=tuple(failures),
+        n_workers=n_workers,
+        worker_bytes=_peak(resource.RUSAGE_CHILDREN),
+        own_bytes=_peak(resource.RUSAGE_SELF) + _BYTES_A_CANDIDATE * len(pool),
+        disk_bytes=2 * matrix + pool.path.stat().st_size,
+        free_bytes=float(shutil.disk_usage(folder).free),
+    )
+
+
+def _n_compositions(pool: PoolFile) -> int:
+    return len(pool.column("formula").unique())
+
+
+def _peak(who: int) -> float:
+    """The most memory a process (or the largest of those it waited for) had, bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(who).ru_maxrss) * unit
+
+
+def described(estimate: Estimate) -> Iterator[str]:
+    """One line a descriptor."""
+    for part in estimate.parts:
+        of = "composition" if part.of_composition else "candidate"
+        total = in_words(part.seconds / estimate.n_workers)
+        yield (
+            f"{part.label}: {part.n_features} of each {of}, {part.seconds_each * 1e3:.3g} ms;"
+            f" {total} for {part.n_rows:,}"
+        )

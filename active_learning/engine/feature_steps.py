@@ -1,0 +1,243 @@
+"""The step that featurizes: groups of descriptors, put together under the policy for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from shutil import rmtree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from active_learning.domain.candidate import Candidate
+from active_learning.domain.execution import Spread
+from active_learning.engine.chunks import FeaturizerAddress, Group, all_parts
+from active_learning.engine.feature_file import FeatureIndex, write_features
+from active_learning.engine.featurizing import FeaturizedGroup, featurize_group, let_workers_go
+from active_learning.engine.ids import CandidateIds
+from active_learning.engine.pool_file import PoolFile, write_candidates
+from active_learning.engine.workbench import Workbench
+from active_learning.errors import CampaignFailed
+from active_learning.store import Blobs
+
+__all__ = ["address_of", "computed", "featurize"]
+
+Floats = NDArray[np.float64]
+_BLOCK = 4096
+
+
+def featurize(bench: Workbench) -> str:
+    """Compute the features of the whole pool and store them.
+
+    Raises
+    ------
+    CampaignFailed
+        If no candidate could be featurized.
+    """
+    pool = bench.pool(bench.store.read())
+    try:
+        matrix = computed(bench, bench.spread)
+    finally:
+        let_workers_go()
+    note = _store(bench, pool, matrix)
+    with bench.write() as writer:
+        writer.set_features(note)
+    # What is stored needs no chunks any more; a crash before this line costs nothing but their room.
+    rmtree(_root(bench))
+    failed = f", {note['n_failed']:,} candidates failed" if note["n_failed"] else ""
+    return f"features: {note['n_candidates']:,} × {note['n_features']}{failed}"
+
+
+def computed(bench: Workbench, spread: Spread) -> Matrix:
+    """The features of the whole pool, in chunks on disk."""
+    pool, root, columns = bench.pool(bench.store.read()), _root(bench), _Columns.of(bench)
+    root.mkdir(parents=True, exist_ok=True)
+    return Matrix(columns, _groups(bench, pool, columns, spread), len(pool))
+
+
+def _root(bench: Workbench) -> Path:
+    return bench.workdir / "features"
+
+
+def address_of(bench: Workbench) -> FeaturizerAddress:
+    """Where a worker finds this campaign's featurizer."""
+    kind = bench.kit.spec.features.kind
+    memory = str(bench.workdir / "memory")
+    return FeaturizerAddress(kind, bench.kit.featurizer_options, _version(kind), bench.kit.python_path, memory)
+
+
+def _version(kind: str) -> str:
+    """What a cached chunk depends on beside the options: our version, and matminer's where it computes."""
+    return f"motherlode {version('motherlode')}" + (f", matminer {version('matminer')}" if kind == "matminer" else "")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Names of all features, and the columns that each group fills."""
+
+    names: tuple[str, ...]
+    of_group: dict[Group, NDArray[np.intp]]
+
+    @staticmethod
+    def of(bench: Workbench) -> _Columns:
+        names: list[str] = []
+        of_group: dict[Group, list[int]] = {"compositions": [], "candidates": []}
+        for part in all_parts(bench.kit.spec.features.kind, bench.kit.featurizer):
+            width = len(part.names)
+            of_group["compositions" if part.of_composition else "candidates"] += range(len(names), len(names) + width)
+            names += part.names
+        return _Columns(tuple(names), {g: np.array(c, dtype=np.intp) for g, c in of_group.items()})
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A group's chunks, and which of its rows belongs to each candidate (None: the candidate's own)."""
+
+    chunks: FeaturizedGroup
+    row_of: NDArray[np.intp] | None = None
+
+
+def _groups(bench: Workbench, pool: PoolFile, columns: _Columns, spread: Spread) -> dict[Group, _Group]:
+    """Compute what each group of descriptors needs."""
+    groups: dict[Group, _Group] = {}
+    if len(columns.of_group["compositions"]):
+        compositions, row_of = _compositions(pool, _root(bench))
+        groups["compositions"] = _Group(_run(bench, compositions, "compositions", spread), row_of)
+    if len(columns.of_group["candidates"]):
+        groups["candidates"] = _Group(_run(bench, pool, "candidates", spread))
+    return groups
+
+
+def _run(bench: Workbench, pool: PoolFile, group: Group, spread: Spread) -> FeaturizedGroup:
+    return featurize_group(
+        pool.path,
+        len(pool),
+        address_of(bench),
+        group,
+        _root(bench),
+        spread,
+        time_limit_s=bench.kit.spec.features.time_limit,
+        progress=lambda done, total: bench.progress(f"featurizing {group}", done, total),
+    )
+
+
+def _compositions(pool: PoolFile, root: Path) -> tuple[PoolFile, NDArray[np.intp]]:
+    """The distinct compositions of a pool, as a pool of bare compositions; the row in it of each candidate."""
+    coded = pool.column("formula").combine_chunks().dictionary_encode()
+    codes = np.asarray(coded.indices.to_numpy(zero_copy_only=False), dtype=np.intp)
+    _, first = np.unique(codes, return_index=True)
+    ids = np.empty(len(first), dtype="S16")
+
+    def bare() -> Iterator[Candidate]:
+        for start in range(0, len(pool), _BLOCK):
+            wanted = first[(first >= start) & (first < start + _BLOCK)]
+            block = pool.candidates(start, start + _BLOCK) if len(wanted) else []
+            for row in wanted:
+                candidate = Candidate(block[row - start].amounts, None, block[row - start].formula)
+                ids[codes[row]] = candidate.id.encode()
+                yield candidate
+
+    stored = PoolFile(root / write_candidates(bare(), Blobs(root), "compositions"))
+    return stored, np.searchsorted(stored.ids.array, ids)[codes]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All features of the pool, block by block, and why some of them are missing."""
+
+    columns: _Columns
+    groups: dict[Group, _Group]
+    n_rows: int
+
+    def blocks(self) -> Iterator[tuple[Floats, dict[int, str]]]:
+        """(any, n_features) with NaN where something is missing, and the reasons by row of the block."""
+        shared = self._of_compositions
+        own = self.groups.get("candidates")
+        spans = own.chunks.chunks if own else [(s, min(s + _BLOCK, self.n_rows)) for s in range(0, self.n_rows, _BLOCK)]
+        for start, stop in spans:
+            values = np.full((stop - start, len(self.columns.names)), np.nan)
+            reasons: dict[int, str] = {}
+            if shared is not None:
+                matrix, why, row_of = shared
+                values[:, self.columns.of_group["compositions"]] = matrix[row_of[start:stop]]
+                reasons = {i: why[r] for i, r in enumerate(row_of[start:stop].tolist()) if r in why}
+            if own:
+                block = own.chunks.folder.load(start, stop)
+                values[:, self.columns.of_group["candidates"]] = block.values
+                for row, reason in block.failures.items():
+                    reasons[row] = f"{reasons[row]}; {reason}" if row in reasons else reason
+            yield values, reasons
+
+    @cached_property
+    def _of_compositions(self) -> tuple[Floats, dict[int, str], NDArray[np.intp]] | None:
+        """Features of all compositions (a file that is mapped), reasons, and the row of each candidate."""
+        group = self.groups.get("compositions")
+        if group is None:
+            return None
+        assert group.row_of is not None
+        width = len(self.columns.of_group["compositions"])
+        n_rows = group.chunks.chunks[-1][1] if group.chunks.chunks else 0
+        path = group.chunks.folder.path / "matrix.npy"
+        matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(n_rows, width))
+        why: dict[int, str] = {}
+        for start, block in group.chunks.folder.blocks(group.chunks.chunks):
+            matrix[start : start + len(block.values)] = block.values
+            why |= {start + row: reason for row, reason in block.failures.items()}
+        return matrix, why, group.row_of
+
+
+def _store(bench: Workbench, pool: PoolFile, matrix: Matrix) -> dict[str, object]:
+    """Apply the policy and write what is left."""
+    policy, names = bench.kit.spec.features.missing, matrix.columns.names
+    failures: dict[str, str] = {}
+    missing = np.zeros(len(names), dtype=np.intp)
+    is_kept = np.ones(len(pool), dtype=bool)
+    at = 0
+    for values, reasons in matrix.blocks():
+        bad = ~np.isfinite(values)
+        lost = np.asarray(bad.any(axis=1) if policy == "drop_candidate" else bad.all(axis=1))
+        for row in np.flatnonzero(lost).tolist():
+            failures[pool.ids[at + row]] = reasons.get(row, "a feature is not a finite number, and nobody says why")
+        is_kept[at : at + len(values)] = ~lost
+        missing += (bad & ~lost[:, None]).sum(axis=0)
+        at += len(values)
+    if not is_kept.any():
+        example = next(iter(failures.items()))
+        raise CampaignFailed(
+            f"No candidate of {len(pool):,} could be featurized. For example {pool.formulas([example[0]])[0]}"
+            f" ({example[0]}): {example[1]}."
+        )
+    keep = _columns_to_keep(policy, missing, int(is_kept.sum()))
+    index = FeatureIndex(
+        names=tuple(name for name, is_there in zip(names, keep, strict=True) if is_there),
+        failures=failures,
+        dropped={
+            name: f"missing for {count:,} candidates"
+            for name, count, is_there in zip(names, missing.tolist(), keep, strict=True)
+            if not is_there
+        },
+        missing={n: c for n, c, k in zip(names, missing.tolist(), keep, strict=True) if c and k},
+    )
+    if not index.names:
+        raise CampaignFailed(
+            'Every feature is missing for some candidate, and with missing = "drop_feature" in [features] none is left.'
+            ' Choose other descriptors, or missing = "impute" or "drop_candidate".'
+        )
+
+    def kept_blocks() -> Iterator[Floats]:
+        row = 0
+        for values, _ in matrix.blocks():
+            values[~np.isfinite(values)] = np.nan
+            yield values[is_kept[row : row + len(values)]][:, keep]
+            row += len(values)
+
+    return write_features(CandidateIds(pool.ids.array[is_kept]), kept_blocks(), index, bench.blobs)
+
+
+def _columns_to_keep(policy: str, missing: NDArray[np.intp], n_rows: int) -> NDArray[np.bool_]:
+    """Under `drop_feature` those that no candidate lacks; else all that at least one candidate has."""
+    most = 0 if policy == "drop_feature" else n_rows - 1
+    return np.array([count <= most for count in missing.tolist()])
