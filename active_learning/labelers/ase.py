@@ -14,11 +14,12 @@ from pydantic import AfterValidator, Field, FiniteFloat
 from active_learning.domain import options
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.elements import ATOMIC_NUMBERS
+from active_learning.domain.hints import did_you_mean
 from active_learning.domain.job import JobSpec
 from active_learning.domain.label import Failure, Measurement
 from active_learning.errors import ContractError, UserError
 from active_learning.labelers.elemental_crystals import elemental_crystals
-from active_learning.labelers.results import check_property, did_you_mean, measurement_from, read_result
+from active_learning.labelers.results import check_property, measurement_from, read_result
 
 __all__ = ["Ase"]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from active_learning.domain.hints import did_you_mean
 from active_learning.domain.label import Failure, FailureKind, Measurement
 from active_learning.errors import UserError
 from active_learning.jobs import JobDirectory
 
-__all__ = ["check_property", "did_you_mean", "failure", "measurement_from", "one_line", "read_result"]
+__all__ = ["check_property", "failure", "measurement_from", "one_line", "read_result"]
 
 _LONGEST_LINE = 300
 
@@ -82,16 +82,6 @@ def measurement_from(
             return Failure(FailureKind.UNPARSABLE, one_line(f"{name} is {value!r}, not a finite number"))
     values = {name: (float(value), units[name]) for name, value in properties.items()}
     return Measurement(values, fidelity, {key: value for key, value in result.items() if key != "properties"})
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name, with a blank before it; empty if nothing is close.
-
-    >>> did_you_mean("volume", ["volume_per_atom"])
-    " Did you mean 'volume_per_atom'?"
-    """
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def check_property(name: str, units: Mapping[str, str], labeler: str) -> None:

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from active_learning.domain import options
 from active_learning.domain.candidate import Candidate
+from active_learning.domain.formulas import composition_key
 from active_learning.domain.job import JobSpec
 from active_learning.domain.label import Failure, Measurement
 from active_learning.errors import UserError
-from active_learning.labelers.formulas import composition_key
 from active_learning.labelers.label_tables import LabelTable, Row, read_table
 from active_learning.labelers.results import measurement_from, read_result
 
@@ -22,7 +22,7 @@ __all__ = ["Table"]
 
 
 class Table:
-    """Label candidates from a CSV or Parquet file.
+    """Label candidates from a CSV, JSON or Parquet file.
 
     Parameters
     ----------
@@ -33,7 +33,9 @@ class Table:
     class Options(options.Options):
         """Keys of ``[labeler]`` with ``kind = "table"``."""
 
-        path: options.FilePath = Field(description="The table: .csv, .csv.gz, .parquet or .pq.")
+        path: options.FilePath = Field(
+            description="The table: .csv, .json (a list of records), each also as .gz; .parquet or .pq."
+        )
         value: str | None = Field(
             None, min_length=1, description="Column of the values; without it, the column named as the property."
         )

@@ -15,17 +15,19 @@ Shipped for authors of pools::
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from active_learning.domain.candidate import Candidate, Dropped
+from active_learning.domain.label import Measurement
 from active_learning.domain.options import Options
-from active_learning.domain.protocols import Pool
+from active_learning.domain.protocols import KnowsLabels, Pool
 from active_learning.errors import UserError
 
-__all__ = ["PoolContract", "ReadingPoolContract"]
+__all__ = ["KnowsLabelsContract", "PoolContract", "ReadingPoolContract"]
 
 
 class PoolContract:
@@ -111,3 +113,60 @@ class ReadingPoolContract(PoolContract):
             item for item in before if isinstance(item, Candidate)
         ]
         assert sum(isinstance(item, Dropped) for item in after) == 1 + sum(isinstance(item, Dropped) for item in before)
+
+
+class KnowsLabelsContract:
+    """Laws of pools that bring labels along, beside `PoolContract` (`plugin` and `options` are its fixtures too).
+
+    The pool that `labeled_options` describe must know the label of at least one of its candidates.
+    """
+
+    @pytest.fixture
+    def labeled_options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options of a pool that knows labels, as JSON values; without an override, those of the pool."""
+        return options
+
+    @pytest.fixture
+    def labeled(self, plugin: Any, labeled_options: Mapping[str, Any]) -> Any:
+        """The pool under test."""
+        return plugin(plugin.Options(**labeled_options))
+
+    def test_it_knows_labels_of_its_own_candidates_and_of_none_twice(self, labeled: Any) -> None:
+        ids = {item.id for item in labeled.read() if isinstance(item, Candidate)}
+        known = [candidate for candidate, _ in labeled.known_labels("hardness")]
+        assert isinstance(labeled, KnowsLabels)
+        assert known
+        assert len(known) == len(set(known))
+        assert set(known) <= ids
+
+    def test_a_label_is_one_finite_value_of_the_property_that_was_asked_for(self, labeled: Any) -> None:
+        for name in ("hardness", "energy_per_atom"):
+            for _, measurement in labeled.known_labels(name):
+                assert isinstance(measurement, Measurement)
+                assert list(measurement.values) == [name]
+                value, unit = measurement.values[name]
+                assert math.isfinite(value)
+                assert isinstance(unit, str)
+                assert measurement.fidelity
+
+    def test_all_labels_have_one_unit_and_say_where_they_come_from(self, labeled: Any) -> None:
+        measurements = [measurement for _, measurement in labeled.known_labels("hardness")]
+        assert len({measurement.values["hardness"][1] for measurement in measurements}) == 1
+        for measurement in measurements:
+            assert measurement.provenance
+            assert json.loads(json.dumps(dict(measurement.provenance))) == measurement.provenance
+
+    def test_asking_again_or_of_a_pool_rebuilt_from_its_options_as_json_gives_the_same(
+        self, plugin: Any, labeled: Any, labeled_options: Mapping[str, Any]
+    ) -> None:
+        known = list(labeled.known_labels("hardness"))
+        assert list(labeled.known_labels("hardness")) == known
+        written = json.loads(plugin.Options(**labeled_options).model_dump_json())
+        assert list(plugin(plugin.Options(**written)).known_labels("hardness")) == known
+
+    def test_labels_may_be_asked_for_in_the_midst_of_a_reading(self, labeled: Any) -> None:
+        alone = list(labeled.read())
+        reading = labeled.read()
+        first = next(reading)
+        assert list(labeled.known_labels("hardness"))
+        assert [first, *reading] == alone

@@ -161,7 +161,7 @@ class CampaignMachine(RuleBasedStateMachine):
         is_open = {r.candidate_id for r in before.requests if r.is_open}
         planned = {r.candidate_id for r in after.requests if r.id not in old}
         assert not planned & (_labeled(before) | is_open)
-        featurized = () if after.features is None else self.bench.features(after).row_of
+        featurized = () if after.features is None else self.bench.features(after).ids
         n_labels = sum(x.candidate_id in featurized for x in after.labels)
         if planned:
             assert before.phase is Phase.ACTIVE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ from pymatgen.core import Composition
 
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.elements import SYMBOLS
+from active_learning.domain.formulas import composition_key, parse_formula
 from active_learning.domain.label import Failure, FailureKind, Measurement
 from active_learning.errors import UserError
 from active_learning.jobs import JobDirectory
 from active_learning.jobs.runner import execute
-from active_learning.labelers.formulas import composition_key, parse_formula
 from active_learning.labelers.table import Table
 
 TEXT = """formula,hardness,origin,source
@@ -115,6 +117,40 @@ def test_a_parquet_table_reads_like_a_csv_table(path: Path, tmp_path: Path) -> N
         table(parquet).prepare(Candidate({"Au": 1, "Cu": 3}))
 
 
+@pytest.mark.parametrize("name", ["hardness.json", "hardness.json.gz"])
+def test_a_json_table_reads_like_a_csv_table(name: str, tmp_path: Path) -> None:
+    records = [
+        {"formula": "Al", "hardness": 15, "structure": {"deep": [1, 2]}},
+        {"formula": "AuCu3", "hardness": None},
+        {"formula": "NaN", "hardness": float("nan")},
+        {"hardness": 7.5, "formula": "NaN"},
+        {"formula": "Pt", "hardness": "soft"},
+        {"formula": "Fe", "hardness": True},
+        {},
+    ]
+    text = json.dumps(records).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    labeler = table(tmp_path / name)
+    assert value(labeler, Candidate({"Al": 1})) == 15.0
+    assert value(labeler, Candidate({"Na": 1, "N": 1})) == 7.5
+    with pytest.raises(UserError, match="no row of 7"):
+        labeler.prepare(Candidate({"Au": 1, "Cu": 3}))
+    for symbol, text_there in (("Pt", "soft"), ("Fe", "True")):
+        with pytest.raises(UserError, match=f"'{text_there}' is not a finite number"):
+            labeler.prepare(Candidate({symbol: 1}))
+    with pytest.raises(UserError, match=r"no column 'zzz'\. It has: formula, hardness, structure\."):
+        Table(Table.Options(path=tmp_path / name)).for_property("zzz")
+
+
+def test_real_documents_are_found_by_their_ids() -> None:
+    path = Path(__file__).parents[1] / "data" / "alexandria_phonons.json.gz"
+    labeler = Table(Table.Options(path=path, key="origin", key_column="mp_id", value="heat_capacity"))
+    assert value(labeler, Candidate({"Ba": 1, "O": 2}, origin="mp-1105")) == 65.7436504
+    assert labeler.prepare(Candidate({"Ca": 1, "C": 2}, origin=" mp-2482")).inputs["rows"] == [5]
+    with pytest.raises(UserError, match="no row of 12 has its origin in column 'mp_id'"):
+        labeler.prepare(Candidate({"Ba": 1, "O": 2}, origin="mp-1"))
+
+
 def test_a_table_is_read_once_and_again_when_it_changes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     n_read = 0
     real = pd.read_csv
@@ -148,6 +184,11 @@ def test_a_column_that_is_not_there_is_refused_with_a_hint(path: Path) -> None:
         ("labels.csv", b"", "No columns to parse"),
         ("labels.csv", b"\xff\xfe\x00", "cannot read the table"),
         ("labels.parquet", b"no parquet", "cannot read the table"),
+        ("labels.json", b"{}", "not a list of records"),
+        ("labels.json", b"[1]", "not a list of records"),
+        ("labels.json", b"[{", "cannot read the table .*not JSON"),
+        ("labels.json.gz", b"[{}]", "cannot read the table .*Not a gzipped file"),
+        ("labels.json.gz", gzip.compress(b"[{}]")[:-9], "cannot read the table .*Compressed file ended"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused(

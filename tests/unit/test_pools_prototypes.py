@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 
 import pytest
 from pydantic import ValidationError
+from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
 
+from active_learning.crystals.charges import is_charge_neutral
 from active_learning.crystals.geometry import closest_contact, volume_of
 from active_learning.crystals.pymatgen import to_structure
 from active_learning.crystals.sizes import ATOMIC_VOLUMES, COVALENT_RADII
 from active_learning.crystals.symmetry import crystal_key
 from active_learning.domain.candidate import Candidate, Dropped
+from active_learning.pools.prototype_library import FAMILIES, in_families, named, structure_types
 from active_learning.pools.prototypes import Prototypes
 
+DEFAULTS = [(272, 356, "e6712dd4b07aaece"), (312, 266, "ff185cb5881e6a76")]
+"""Numbers of candidates and dropped ones, and a hash of all, as they were before there were options beside sizes."""
 EMT = ("Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt")
 
 
@@ -161,3 +168,126 @@ def test_compounds_with_nonmetals_come_at_bond_lengths_near_the_real_ones() -> N
 def test_options_that_cannot_be_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Prototypes.Options.model_validate(options)
+
+
+def test_the_default_pool_never_changes() -> None:
+    # Campaigns, goldens and benchmarks hang on these ids: a change needs new names for new options.
+    digests = []
+    for elements, max_atoms in ((["Al", "Cu", "Ni"], 5), (["Ga", "As", "O"], 4)):
+        candidates, dropped = read(elements=elements, max_atoms=max_atoms)
+        text = "\n".join([*(f"{c.id} {c.origin}" for c in candidates), *(f"{d.source} {d.reason}" for d in dropped)])
+        digests.append((len(candidates), len(dropped), hashlib.sha256(text.encode()).hexdigest()[:16]))
+    assert digests == DEFAULTS
+
+
+def test_charge_neutral_takes_exactly_the_neutral_decorations_and_counts_the_others() -> None:
+    options = {"elements": ["Li", "Ti", "O"], "max_atoms": 6}
+    everything, _ = read(**options)
+    neutral, dropped = read(**options, charge_neutral=True)
+    assert [c.id for c in neutral] == [c.id for c in everything if is_charge_neutral(c.amounts)]
+    charged = [d for d in dropped if d.kind == "not charge neutral"]
+    assert 0 < len(neutral) < len(everything)
+    assert Dropped("AB2_tI6_139_a_e (MoSi2): Li for Mo, O for Si", "not charge neutral: LiO2") in charged
+
+
+@pytest.mark.parametrize(
+    ("name", "compounds"),
+    [
+        ("A_cF4_225_a", ["Cu"]),
+        ("a_cf4_225_A", ["Cu"]),
+        ("A_tI2_139_a (In)", ["In"]),
+        ("A_tI2_139_a", ["Pa", "In"]),
+        ("B1", ["ClNa"]),
+        ("rocksalt", ["ClNa"]),
+        ("Rock Salt", ["ClNa"]),
+        ("halite", ["ClNa"]),
+        ("Sphalerite", ["SZn"]),
+        ("zinc blende", ["SZn"]),
+        ("CsCl", ["ClCs"]),
+        ("perovskite", ["CaO3Ti", "CaO3Ti"]),
+        ("cubic perovskite", ["CaO3Ti"]),
+        ("spinel", ["Al2MgO4"]),
+        ("A3", ["Mg"]),
+        ("A3'", ["La"]),
+        ("half-Heusler", ["AgAsMg"]),
+    ],
+)
+def test_structure_types_are_found_by_label_symbol_and_name(name: str, compounds: list[str]) -> None:
+    assert [kind.compound for kind in named([name])] == compounds
+
+
+def test_each_structure_type_is_found_by_its_own_name_alone() -> None:
+    assert len(structure_types()) == 288
+    assert all(named([kind.name]) == [kind] for kind in structure_types())
+
+
+def test_families_by_anonymous_formula_are_those_of_pymatgen() -> None:
+    theirs = Counter(entry["snl"].structure.composition.anonymized_formula for entry in AFLOW_PROTOTYPE_LIBRARY)
+    assert {formula: len(in_families([formula])) for formula in theirs} == theirs
+    assert in_families(["A2B"]) == in_families(["AB2"])
+
+
+def test_families_by_name_have_the_members_that_the_documentation_counts() -> None:
+    counts = {"fcc": 11, "bcc": 5, "hcp": 4, "laves": 3, "frank_kasper": 7, "heusler": 2, "max_phase": 3}
+    counts |= {"perovskite": 4, "spinel": 2}
+    assert {family: len(in_families([family])) for family in FAMILIES} == counts
+    assert all(f"{n} {family}" in str(Prototypes.__doc__).replace("\n   ", "") for family, n in counts.items())
+
+
+def test_named_prototypes_and_families_are_taken_together_in_the_order_of_the_library() -> None:
+    candidates, _ = read(elements=["Mg", "O"], prototypes=["fluorite", "B1"], families=["laves"], max_atoms=30)
+    tags = list(dict.fromkeys(c.origin.split(" (")[1].split(")")[0] for c in candidates))
+    assert sorted(tags) == sorted(["CaF2", "ClNa", "MgZn2", "MgNi2", "Cu2Mg"])
+    everything, _ = read(elements=["Mg", "O"], max_atoms=30)
+    assert {c.id for c in candidates} <= {c.id for c in everything}
+
+
+@pytest.mark.parametrize("volume", ["vegard", "contact", "dls", "prototype", "estimate"])
+def test_volumes_are_what_they_are_called(volume: str) -> None:
+    candidates, _ = read(elements=["Na", "Cl"], prototypes=["B1"], volume=volume, min_distance=0)
+    (halite,) = (c.crystal for c in candidates)
+    own = volume_of(named(["B1"])[0].crystal)
+    vegard = ATOMIC_VOLUMES["Na"] + ATOMIC_VOLUMES["Cl"]
+    contact = 2 * (COVALENT_RADII["Na"] + COVALENT_RADII["Cl"]) ** 3
+    dls = DLSVolumePredictor().predict(to_structure(halite)) if volume == "dls" else None
+    expected = {"vegard": vegard, "contact": contact, "estimate": min(vegard, contact), "prototype": own, "dls": dls}
+    assert volume_of(halite) == pytest.approx(expected[volume], rel=1e-6)
+
+
+def test_volume_factors_give_each_decoration_at_several_volumes_and_leave_the_plain_one_as_it_is() -> None:
+    plain, _ = read(elements=["Cu", "Au"], max_atoms=2)
+    several, _ = read(elements=["Cu", "Au"], max_atoms=2, volume_factors=[0.95, 1.0, 1.05], min_distance=0.7)
+    volumes = {c.origin: volume_of(c.crystal) for c in several}
+    assert {c.id for c in plain} <= {c.id for c in several}
+    for candidate in plain:
+        for factor in (0.95, 1.05):
+            assert volumes[f"{candidate.origin}, at {factor} of the volume"] == pytest.approx(
+                factor * volume_of(candidate.crystal)
+            )
+
+
+def test_an_element_without_a_known_size_costs_its_own_decorations_only() -> None:
+    candidates, dropped = read(elements=["Cu", "At"], prototypes=["A1"], volume="vegard")
+    assert [c.formula for c in candidates] == ["Cu"]
+    assert [d.reason for d in dropped] == ["no atomic volume is known for At"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prototypes": ["wurzite", "B99"]}, r"'wurzite'. Did you mean '[Ww]urtzite'\?; no .* 'B99'. Did you mean"),
+        ({"prototypes": ["alpha"]}, "no structure type is called 'alpha'"),
+        ({"prototypes": [""]}, "no structure type is called ''"),
+        ({"prototypes": []}, "at least 1 item"),
+        ({"families": ["lavess"]}, r"'lavess'. Did you mean 'laves'\? There are fcc, bcc, .*; AB2, A, AB"),
+        ({"prototypes": ["spinel"]}, r"'spinel' has 14 atoms: set max_atoms = 14 or more \(it is 8\)"),
+        ({"prototypes": ["B1"], "min_atoms": 3}, r"'B1' has 2 atoms: set min_atoms = 2 or less \(it is 3\)"),
+        ({"prototypes": ["B1"], "n_elements": [1, 3]}, r"'B1' has 2 elements, and n_elements = \[1, 3\]"),
+        ({"volume": "big"}, "'estimate', 'vegard', 'contact', 'dls' or 'prototype'"),
+        ({"volume_factors": [1.0, 0.0, 20.0]}, "between 0.1 and 10, not 0.0, 20.0"),
+        ({"volume_factors": [1.0, 1.02]}, "less than 4 % apart .* 1 and 1.02; .* drop_duplicates = false"),
+    ],
+)
+def test_faulty_choices_are_refused_with_the_remedy(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Prototypes.Options.model_validate({"elements": ["Al"], **options})
