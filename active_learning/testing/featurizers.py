@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,18 @@ import pytest
 
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.options import Options
-from active_learning.domain.protocols import FeatureBlock, Featurizer
+from active_learning.domain.protocols import FeatureBlock, Featurizer, HasParts, Remembers
 
 __all__ = ["FeaturizerContract"]
 
 
-def _row(block: FeatureBlock, row: int) -> tuple[float, ...] | str:
-    """A row's values, or its failure."""
-    return block.failures.get(row) or tuple(block.values[row].tolist())
+def _row(block: FeatureBlock, row: int) -> tuple[str | None, ...]:
+    """A row's failure and values, exactly, such that NaN equals NaN."""
+    return (block.failures.get(row), *(value.hex() for value in block.values[row].tolist()))
+
+
+def _same(one: FeatureBlock, other: FeatureBlock) -> bool:
+    return dict(one.failures) == dict(other.failures) and np.array_equal(one.values, other.values, equal_nan=True)
 
 
 class FeaturizerContract:
@@ -87,6 +92,14 @@ class FeaturizerContract:
         assert all(reason and "\n" not in reason for reason in block.failures.values())
         assert np.array_equal(block.values[len(bad) :], featurizer.featurize(good).values)
 
+    def test_what_is_no_number_is_nan_and_only_rows_with_a_reason_have_it(
+        self, featurizer: Featurizer, good: Sequence[Candidate], bad: Sequence[Candidate]
+    ) -> None:
+        block = featurizer.featurize([*bad, *good, *bad])
+        assert not np.isinf(block.values).any()
+        without_a_number = np.flatnonzero(np.isnan(block.values).any(axis=1))
+        assert without_a_number.tolist() == sorted(block.failures)
+
     def test_a_row_depends_on_its_own_candidate_only(
         self, featurizer: Featurizer, good: Sequence[Candidate], bad: Sequence[Candidate]
     ) -> None:
@@ -105,3 +118,53 @@ class FeaturizerContract:
         rebuilt = plugin(plugin.Options(**written))
         assert rebuilt.names == featurizer.names
         assert np.array_equal(rebuilt.featurize(good).values, featurizer.featurize(good).values)
+
+    def test_the_parts_side_by_side_are_the_whole(
+        self, featurizer: Featurizer, good: Sequence[Candidate], bad: Sequence[Candidate]
+    ) -> None:
+        if not isinstance(featurizer, HasParts):
+            pytest.skip("this featurizer has no parts")
+        labels = [part.label for part in featurizer.parts]
+        assert len(set(labels)) == len(labels)
+        assert all(isinstance(label, str) and label for label in labels)
+        assert tuple(name for part in featurizer.parts for name in part.names) == featurizer.names
+        candidates = [*good, *bad]
+        whole = featurizer.featurize(candidates)
+        blocks = [part.featurize(candidates) for part in featurizer.parts]
+        assert np.array_equal(np.hstack([block.values for block in blocks]), whole.values, equal_nan=True)
+        assert set(whole.failures) == {row for block in blocks for row in block.failures}
+
+    def test_a_part_of_the_composition_needs_no_crystal(
+        self, featurizer: Featurizer, good: Sequence[Candidate], bad: Sequence[Candidate]
+    ) -> None:
+        if not isinstance(featurizer, HasParts):
+            pytest.skip("this featurizer has no parts")
+        candidates = [*good, *bad]
+        bare = [Candidate(candidate.amounts) for candidate in candidates]
+        for part in featurizer.parts:
+            if part.of_composition:
+                assert _same(part.featurize(bare), part.featurize(candidates))
+
+    def test_a_part_gives_one_candidate_what_it_gives_many(
+        self, featurizer: Featurizer, good: Sequence[Candidate], bad: Sequence[Candidate]
+    ) -> None:
+        if not isinstance(featurizer, HasParts):
+            pytest.skip("this featurizer has no parts")
+        candidates = [*good, *bad]
+        for part in featurizer.parts:
+            block = part.featurize(candidates)
+            assert part.featurize([]).values.shape == (0, len(part.names))
+            for row, candidate in enumerate(candidates):
+                assert _row(block, row) == _row(part.featurize([candidate]), 0)
+
+    def test_what_it_remembers_changes_no_number(
+        self, featurizer: Featurizer, good: Sequence[Candidate], bad: Sequence[Candidate], tmp_path: Path
+    ) -> None:
+        if not isinstance(featurizer, Remembers):
+            pytest.skip("this featurizer keeps nothing on disk")
+        candidates = [*good, *bad]
+        expected = featurizer.featurize(candidates)
+        for _ in ("first", "again"):
+            remembering = featurizer.with_memory(tmp_path / "memory")
+            assert remembering.names == featurizer.names
+            assert _same(remembering.featurize(candidates), expected)

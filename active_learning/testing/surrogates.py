@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from active_learning.domain.protocols import FittedSurrogate, HasImportances, Surrogate
+from active_learning.domain.protocols import FittedSurrogate, HasImportances, Portable, Surrogate
 from active_learning.errors import ContractError
 
 __all__ = ["SurrogateContract"]
@@ -140,3 +141,33 @@ class SurrogateContract:
         assert model.importances.shape == (4,)
         assert (model.importances >= 0).all()
         assert model.importances.sum() == pytest.approx(1.0)
+
+    def test_a_model_that_can_travel_predicts_exactly_the_same_after_a_file(self, fit: Any, tmp_path: Path) -> None:
+        X, y = _data()
+        model = _portable(fit(X[:30], y[:30]))
+        np.savez(tmp_path / "model.npz", **model.to_arrays())
+        with np.load(tmp_path / "model.npz", allow_pickle=False) as file:
+            again = type(model).from_arrays({name: file[name] for name in file.files})
+        for rows in (X, X[:1], X[:0]):
+            expected, found = model.predict(rows), again.predict(rows)
+            np.testing.assert_array_equal(found.mean, expected.mean)
+            np.testing.assert_array_equal(found.std, expected.std)
+        assert isinstance(again, HasImportances) == isinstance(model, HasImportances)
+        if isinstance(model, HasImportances):
+            np.testing.assert_array_equal(again.importances, model.importances)
+
+    def test_a_model_that_has_traveled_travels_on_unchanged(self, fit: Any) -> None:
+        model = _portable(fit(*_data()))
+        first = model.to_arrays()
+        second = type(model).from_arrays(first).to_arrays()
+        assert first.keys() == second.keys()
+        for name, array in first.items():
+            assert not array.dtype.hasobject
+            assert array.dtype == second[name].dtype
+            np.testing.assert_array_equal(array, second[name])
+
+
+def _portable(model: Any) -> Any:
+    if not isinstance(model, Portable):
+        pytest.skip("this model cannot be written down")
+    return model

@@ -46,3 +46,62 @@ class TestMatminerOnCompositions(TestMatminer):
     @pytest.fixture
     def bad(self) -> Sequence[Candidate]:
         return [HELIUM, Candidate({"Ts": 1.0})]
+
+
+class TestMatminerWithItsOwnCompositions(TestMatminerOnCompositions):
+    @pytest.fixture
+    def options(self) -> Mapping[str, Any]:
+        return {"sets": ["magpie", "stoichiometry"], "fast": False}
+
+
+class TestMatminerWithOptions(FeaturizerContract):
+    """Descriptors of all kinds: labels, options, oxidation states, sites, and one by import path."""
+
+    @pytest.fixture
+    def plugin(self) -> Any:
+        return Matminer
+
+    @pytest.fixture
+    def options(self) -> Mapping[str, Any]:
+        return {
+            "sets": [
+                {"name": "radial_distribution", "cutoff": 5.0},
+                {"name": "radial_distribution", "cutoff": 4.0, "bin_size": 0.5, "label": "coarse"},
+                {"name": "ion_property", "oxidation_states": True},
+                "oxidation_states",
+                {"name": "ewald_energy", "label": "charges"},
+                "generalized_radial_distribution",
+                {"name": "sine_coulomb_matrix", "max_atoms": 4},
+                {"name": "matminer.featurizers.structure:StructuralComplexity", "symprec": 0.01},
+                {"name": "soap", "compression": "mu2", "n_max": 3, "l_max": 2},
+            ]
+        }
+
+    @pytest.fixture
+    def good(self) -> Sequence[Candidate]:
+        return [ALUMINUM, COPPER, SALT]
+
+    @pytest.fixture
+    def bad(self) -> Sequence[Candidate]:
+        return [Candidate({"Al": 1.0, "Cu": 3.0}), Candidate({"Fe": 0.123456, "O": 0.876544})]
+
+
+class TestMatminerOfGivenNumbers(FeaturizerContract):
+    @pytest.fixture
+    def plugin(self) -> Any:
+        return Matminer
+
+    @pytest.fixture
+    def options(self) -> Mapping[str, Any]:
+        return {"sets": [{"name": "given", "columns": ["band gap", "hardness"]}]}
+
+    @pytest.fixture
+    def good(self) -> Sequence[Candidate]:
+        return [
+            Candidate({"Al": 1.0}, given={"band gap": 0.0, "hardness": 1.5}),
+            Candidate({"Si": 1.0}, given={"band gap": 1.1, "hardness": 11.0, "price": 1.0}),
+        ]
+
+    @pytest.fixture
+    def bad(self) -> Sequence[Candidate]:
+        return [Candidate({"C": 1.0}), Candidate({"B": 1.0}, given={"band gap": 1.6, "hardness": float("nan")})]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from active_learning.domain.protocols import HasImportances
 from active_learning.errors import ContractError
-from active_learning.surrogates.forest import ExtraTrees, RandomForest
+from active_learning.surrogates.forest import ExtraTrees, FittedForest, RandomForest
 
 BOTH = pytest.mark.parametrize(
     ("plug_in", "peer"), [(RandomForest, RandomForestRegressor), (ExtraTrees, ExtraTreesRegressor)]
@@ -140,3 +143,64 @@ def test_an_unknown_option_is_refused() -> None:
 def test_accuracy_is_the_default() -> None:
     options = RandomForest.Options()
     assert (options.n_trees, options.max_features, options.min_samples_leaf, options.n_jobs) == (300, 1.0, 1, None)
+
+
+@pytest.mark.parametrize(("plug_in", "n_jobs"), [(RandomForest, None), (ExtraTrees, 2)])
+def test_a_forest_travels_to_another_process_as_a_file(plug_in: Any, n_jobs: Any, tmp_path: Path) -> None:
+    X, y = _data()
+    model = _fit(plug_in, X[:50], y[:50], n_jobs=n_jobs)
+    np.savez(tmp_path / "model.npz", **model.to_arrays())
+    np.save(tmp_path / "X.npy", X)
+    code = """
+import sys
+import numpy as np
+from active_learning.surrogates.forest import FittedForest
+with np.load("model.npz", allow_pickle=False) as file:
+    model = FittedForest.from_arrays(dict(file))
+prediction = model.predict(np.load("X.npy", allow_pickle=False))
+np.savez("found.npz", mean=prediction.mean, std=prediction.std)
+print(model.n_jobs)
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(n_jobs)
+    with np.load(tmp_path / "found.npz", allow_pickle=False) as found:
+        np.testing.assert_array_equal(found["mean"], model.predict(X).mean)
+        np.testing.assert_array_equal(found["std"], model.predict(X).std)
+
+
+@BOTH
+def test_a_forest_that_has_traveled_draws_and_weighs_features_as_before(plug_in: Any, peer: Any) -> None:
+    X, y = _data()
+    model = _fit(plug_in, X, y)
+    again = FittedForest.from_arrays(model.to_arrays())
+    np.testing.assert_array_equal(again.draws(X), model.draws(X))
+    np.testing.assert_array_equal(again.importances, model.importances)
+
+
+@BOTH
+def test_a_row_has_the_same_prediction_to_the_last_digit_in_any_company(plug_in: Any, peer: Any) -> None:
+    X, y = _data()
+    model = _fit(plug_in, X[:50], y[:50])
+    whole = model.predict(np.tile(X, (30, 1)))
+    for row in (0, 33, 79):
+        alone = model.predict(X[row : row + 1])
+        np.testing.assert_array_equal(whole.mean[row::80], np.tile(alone.mean, (30, 1)))
+        np.testing.assert_array_equal(whole.std[row::80], np.tile(alone.std, (30, 1)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"importances": None}, "hold importances and one number each of low, span and n_jobs; there are feature"),
+        ({"low": np.zeros(2)}, r"low \(2,\)"),
+        ({"span": np.array(np.nan)}, "must be finite"),
+        ({"importances": np.zeros((6, 1))}, r"\(n_features,\) importances"),
+        ({"importances": np.zeros(3)}, "a tree looks at feature 5; there are 3, counted from 0"),
+        ({"left": np.zeros(0, np.uint32)}, "these arrays are no trees"),
+    ],
+)
+def test_a_damaged_file_is_refused(changes: dict[str, Any], fault: str) -> None:
+    arrays = {**_fit(RandomForest, *_data()).to_arrays(), **changes}
+    with pytest.raises(ContractError, match=fault):
+        FittedForest.from_arrays({name: array for name, array in arrays.items() if array is not None})
