@@ -37,5 +37,5 @@ $(STAMP): pyproject.toml requirements.lock
 
 # Plain pins with markers, for every Python and platform we support; no index address is written.
 lock:
-	uv pip compile --universal --python-version 3.11 --all-extras --group dev pyproject.toml \
+	uv pip compile --universal --python-version 3.11 --extra dask --extra postgresql --extra soap --extra umap --group dev pyproject.toml \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock

@@ -5,10 +5,11 @@
 
 The pool is `compositions` on a grid, the features are magpie's 132. The steps are the engine's own, each in a process
 of its own, as `motherlode tick` would carry them out one by one: the pool, the features, the first design (50), its
-labels told, a learned round (500 trees), then `status`, `report` and two exports. The seconds of a step are those of
-the step itself; memory is the most of its process, libraries and all, and "own" is without what the process had when
-the step began. At 10^5 the naive way stands beside it: a list of pymatgen compositions and matminer's
-`featurize_dataframe`, timed on a sample of it and scaled. Writes benchmarks/results/growth.json, prints a Markdown table.
+labels told, a learned round (500 trees), then `status`, `report` and two exports as they are typed. The seconds of a
+step are those of the step itself, those of a command are of the whole process; memory is the most of its process,
+libraries and all. At 10^5 the naive way stands beside it: a list of pymatgen compositions and matminer's
+`featurize_dataframe`, timed on a sample of it and scaled. Writes benchmarks/results/growth.json and prints a Markdown
+table.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 import psutil
 from grid_campaign import grid_of, hardness, write_campaign
-from measuring import apart, cpu_s, megabytes, peak_mb, say, versions
+from measuring import apart, cpu_s, megabytes, say, versions
 
 from active_learning.api import Campaign
 from active_learning.api.telling import Told
@@ -48,9 +49,9 @@ N_NAIVE_SAMPLE = 2_000
 RESULTS = Path(__file__).parent / "results" / "growth.json"
 
 
-def _act(file: Path, expected: str) -> dict[str, Any]:
+def _act(campaign: Campaign, expected: str) -> dict[str, Any]:
     """Carry out the campaign's next action, which is known."""
-    with Campaign.create(file) as campaign, campaign.work() as bench:
+    with campaign.work() as bench:
         bench.is_asked = True
         started = time.perf_counter()
         action = next_action(bench.snapshot())
@@ -60,27 +61,25 @@ def _act(file: Path, expected: str) -> dict[str, Any]:
         return {"said": perform(bench, action), "decide_s": round(decide_s, 3)}
 
 
-def _tell(file: Path) -> dict[str, Any]:
+def _tell(campaign: Campaign) -> dict[str, Any]:
     """Tell the labels of all that is planned."""
-    with Campaign.open(file) as campaign:
-        facts, pool = campaign.store.read(), campaign.pool()
-        planned = [r.candidate_id for r in facts.requests if r.state is RequestState.PLANNED]
-        labels = [Told(one, hardness(pool.candidate(one).amounts)) for one in planned]
-        return {"said": f"{campaign.tell(labels)[0]} labels told"}
+    pool = campaign.pool()
+    planned = [r.candidate_id for r in campaign.store.read().requests if r.state is RequestState.PLANNED]
+    labels = [Told(one, hardness(pool.candidate(one).amounts)) for one in planned]
+    return {"said": f"{campaign.tell(labels)[0]} labels told"}
 
 
 def _step(name: str, file: Path) -> dict[str, Any]:
-    """A step in this process, and what it took."""
-    before, started, cpu = psutil.Process().memory_info().rss, time.perf_counter(), cpu_s()
-    found = _act(file, STEPS[name]) if STEPS[name] else _tell(file)
-    return found | {
-        "seconds": round(time.perf_counter() - started, 2),
-        "own_cpu_s": round(cpu_s() - cpu, 2),
-        "children_cpu_s": round(cpu_s(resource.RUSAGE_CHILDREN), 2),
-        "libraries_mb": megabytes(before),
-        "peak_mb": peak_mb(),
-        "children_peak_mb": peak_mb(resource.RUSAGE_CHILDREN),
-    }
+    """A step in this process, and what it took once all libraries were there."""
+    with Campaign.create(file) as campaign:
+        before, started, cpu = psutil.Process().memory_info().rss, time.perf_counter(), cpu_s()
+        found = _act(campaign, STEPS[name]) if STEPS[name] else _tell(campaign)
+        return found | {
+            "seconds": round(time.perf_counter() - started, 2),
+            "own_cpu_s": round(cpu_s() - cpu, 2),
+            "children_cpu_s": round(cpu_s(resource.RUSAGE_CHILDREN), 2),
+            "before_mb": megabytes(before),
+        }
 
 
 def _naive(size: int) -> dict[str, Any]:
@@ -132,7 +131,7 @@ def _campaign(size: int) -> dict[str, Any]:
         for what, command in COMMANDS.items():
             output = [] if what == "status" else ["--output", str(folder / f"{what.replace(' ', '-')}.{_ending(what)}")]
             found[what] = apart([sys.executable, "-m", "flows.cli", command[0], str(file), *command[1:], *output])
-            print(f"{what}: {found[what]['wall_s']} s, {found[what]['peak_mb']:.0f} MB", flush=True)
+            print(f"{what}: {found[what]['process_s']} s, {found[what]['peak_mb']:.0f} MB", flush=True)
         with Campaign.open(file) as campaign:
             n_candidates = len(campaign.pool())
     return {"n_candidates": n_candidates, "grid": grid_of(size), "steps": found}
@@ -151,7 +150,7 @@ def _bytes_a_candidate(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]
     return {
         step: {
             kind: round((large["steps"][step][kind] - small["steps"][step][kind]) * 1e6 / n)
-            for kind in ("peak_mb", "peak_private_mb")
+            for kind in ("peak_mb", "private_mb")
         }
         for step in large["steps"]
     }
@@ -159,17 +158,23 @@ def _bytes_a_candidate(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]
 
 def _table(runs: list[dict[str, Any]]) -> str:
     lines = [
-        "| candidates | step | seconds | CPU s, own + children | peak MB (private) | largest child MB | disk MB, peak → after |",
-        "|---:|---|---:|---:|---:|---:|---:|",
+        "| candidates | step | seconds | CPU seconds | of children | peak MB | private MB | largest child MB | disk MB |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for run in runs:
         for step, took in run["steps"].items():
-            cpu = f"{took['own_cpu_s']:.1f} + {took['children_cpu_s']:.1f}" if "own_cpu_s" in took else took["cpu_s"]
-            child = f"{took['children_peak_mb']:,.0f}" if took.get("children_peak_mb") else ""
-            disk = f"{took['disk_peak_mb']:,.0f} → {took['disk_after_mb']:,.0f}" if "disk_peak_mb" in took else ""
-            memory = f"{took['peak_mb']:,.0f} ({took['peak_private_mb']:,.0f})"
-            seconds = took.get("seconds", took["wall_s"])
-            lines.append(f"| {run['n_candidates']:,} | {step} | {seconds} | {cpu} | {memory} | {child} | {disk} |")
+            cells = [
+                f"{run['n_candidates']:,}",
+                step,
+                f"{took.get('seconds', took['process_s']):.1f}",
+                f"{took.get('own_cpu_s', took['process_cpu_s']):.1f}",
+                f"{took['children_cpu_s']:.1f}" if took.get("children_cpu_s") else "",
+                f"{took['peak_mb']:,.0f}",
+                f"{took['private_mb']:,.0f}",
+                f"{took['child_peak_mb']:,.0f}" if took["child_peak_mb"] else "",
+                f"{took['disk_peak_mb']:,.0f}, then {took['disk_after_mb']:,.0f}" if "disk_peak_mb" in took else "",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

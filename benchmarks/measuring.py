@@ -1,8 +1,9 @@
 """What a piece of work costs: it runs in a process of its own, so that nobody's memory or caches count for another.
 
 Shared by the benchmarks. The work calls `say` with what it found; whoever started it gets that, and what the process
-took, from `apart`. Peaks of memory are the system's own (`ru_maxrss`), which count mapped files too; "private" is memory
-that no file backs, looked at fifty times a second, from outside. Megabytes are 10^6 bytes.
+took, from `apart`. Memory is looked at fifty times a second, from outside: the most that was resident (`VmHWM`, where
+files that are mapped count too), and "private" memory, which no file backs. `ru_maxrss` would not do: a process begins
+with that of whoever started it. Needs Linux. Megabytes are 10^6 bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import platform
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +28,6 @@ __all__ = ["Stages", "apart", "cpu_s", "megabytes", "say", "versions"]
 _LOOK_S = 0.02
 _LOOK_AT_DISK_S = 0.25
 _SAID = "FOUND "
-_UNIT = 1 if sys.platform == "darwin" else 1024
-"""Of `ru_maxrss`."""
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -48,14 +46,50 @@ def cpu_s(who: int = resource.RUSAGE_SELF) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def peak_mb(who: int = resource.RUSAGE_SELF) -> float:
-    """The most memory of this process, or of the largest of its children that have ended."""
-    return megabytes(resource.getrusage(who).ru_maxrss * _UNIT)
-
-
 def say(found: dict[str, Any]) -> None:
     """The last word of a process that `apart` started."""
     print(_SAID + json.dumps(found), flush=True)
+
+
+@dataclass
+class _Memory:
+    """The most that a process and its descendants were seen to have, bytes."""
+
+    pid: int
+    peak: float = 0.0
+    private: float = 0.0
+    child_peak: float = 0.0
+    _seen: set[int] = field(default_factory=set)
+
+    def look(self) -> None:
+        peak, private = _memory(self.pid)
+        self.peak, self.private = max(self.peak, peak), max(self.private, private)
+        children = set(_descendants(self.pid))
+        # One that was not there a moment ago may still show the memory of the process it was forked from.
+        for child in children & self._seen:
+            self.child_peak = max(self.child_peak, _memory(child)[0])
+        self._seen = children
+
+
+def _memory(pid: int) -> tuple[float, float]:
+    """Most resident and present private memory of a process, bytes; 0 if it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0, 0.0
+    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    peak, private = (1024.0 * float(found.get(name, "0 kB").split()[0]) for name in ("VmHWM", "RssAnon"))
+    return peak, private
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    try:
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    for child in " ".join(lists).split():
+        yield int(child)
+        yield from _descendants(int(child))
 
 
 def apart(command: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
@@ -69,51 +103,47 @@ def apart(command: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
     -------
     what it said, if it said anything, with
 
-    wall_s, cpu_s : of the whole process and its children, from start to end, imports and all
-    peak_mb, peak_private_mb : most memory of the process; where it did not say otherwise, or of its largest child
+    process_s, process_cpu_s : of the whole process, the second with its children; imports and all
+    peak_mb, private_mb, child_peak_mb : most memory of the process, and of the largest of its descendants
     disk_before_mb, disk_peak_mb, disk_after_mb : of the folder
     """
     with tempfile.TemporaryFile("w+") as out:
-        size = _size(folder)
-        found: dict[str, Any] = {"disk_before_mb": size} if folder else {}
-        disk_peak, private, looked = size, 0.0, time.perf_counter()
-        started = time.perf_counter()
+        sizes = [_size(folder)] if folder else []
+        started = looked = time.perf_counter()
         process = subprocess.Popen(command, stdout=out)
+        memory = _Memory(process.pid)
         while True:
             pid, status, used = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
-            private = max(private, _private_mb(process.pid))
+            memory.look()
             if folder and time.perf_counter() - looked > _LOOK_AT_DISK_S:
-                disk_peak, looked = max(disk_peak, _size(folder)), time.perf_counter()
+                sizes.append(_size(folder))
+                looked = time.perf_counter()
             time.sleep(_LOOK_S)
+        seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
-        found["wall_s"] = round(time.perf_counter() - started, 2)
         out.seek(0)
-        lines = out.read().splitlines()
+        said = [line for line in out.read().splitlines() if line.startswith(_SAID)]
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with exit status {process.returncode}: its message stands above")
-    found["cpu_s"] = round(used.ru_utime + used.ru_stime, 2)
-    found |= {"peak_mb": megabytes(used.ru_maxrss * _UNIT), "peak_private_mb": private}
+    found = {
+        "process_s": round(seconds, 2),
+        "process_cpu_s": round(used.ru_utime + used.ru_stime, 2),
+        "peak_mb": megabytes(memory.peak),
+        "private_mb": megabytes(memory.private),
+        "child_peak_mb": megabytes(memory.child_peak),
+    }
     if folder:
-        found |= {"disk_peak_mb": max(disk_peak, _size(folder)), "disk_after_mb": _size(folder)}
-    said = [line for line in lines if line.startswith(_SAID)]
+        sizes.append(_size(folder))
+        found |= {"disk_before_mb": sizes[0], "disk_peak_mb": max(sizes), "disk_after_mb": sizes[-1]}
     return found | (json.loads(said[-1].removeprefix(_SAID)) if said else {})
 
 
-def _private_mb(pid: int) -> float:
-    """Memory of a process that no file backs; 0 where the system does not tell, or the process is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((megabytes(float(line.split()[1]) * 1024) for line in lines if line.startswith("RssAnon")), 0.0)
-
-
-def _size(folder: Path | None) -> float:
+def _size(folder: Path) -> float:
     """What the files in a folder take."""
     total = 0
-    for path in folder.rglob("*") if folder else ():
+    for path in folder.rglob("*"):
         try:
             total += path.stat().st_blocks * 512
         except FileNotFoundError:

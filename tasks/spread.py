@@ -122,11 +122,12 @@ class PrefectSpread:
             if runner == "dask":
                 from prefect_dask import DaskTaskRunner
 
-                local = {"n_workers": self.n_workers, "threads_per_worker": 1, "dashboard_address": None}
+                local: dict[str, Any] = {"host": "127.0.0.1", "n_workers": self.n_workers, "threads_per_worker": 1}
+                local["dashboard_address"] = None
                 return DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=local)
             from prefect_ray import RayTaskRunner
 
-            return RayTaskRunner(address=address, init_kwargs={} if address else {"num_cpus": self.n_workers})
+            return RayTaskRunner(address=address)
         except ImportError as error:
             needed = f'pip install "motherlode[{runner}]"'
             raise UserError(f"runner = '{runner}' in [execution] needs another package: {needed} ({error})") from error

@@ -69,7 +69,7 @@ def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
     given = error.get("input")
     shown = f", got {given!r}" if isinstance(given, str | int | float | bool | list) and kind != "value_error" else ""
-    return f"{message}{shown}."
+    return f"{message}{shown}" if message.endswith("?") and not shown else f"{message}{shown}."
 
 
 def _known_keys(model: type[BaseModel], place: Sequence[Any]) -> list[str]:

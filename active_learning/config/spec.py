@@ -61,14 +61,19 @@ class Execution(Options):
         description="Prefect's task runner: threads on this machine, or a Dask or Ray cluster that sees the same files",
     )
     address: str | None = Field(
-        None, description="of the cluster's scheduler; without it a cluster of this machine is started and ended"
+        None,
+        description="of the cluster's scheduler (tcp://... for Dask, ray://... for Ray); without it a Dask cluster on"
+        " the loopback of this machine is started, and ended. Ray needs one",
     )
     workers: Count | None = Field(None, description="pieces of work at once; one for each core without it")
 
     @model_validator(mode="after")
-    def _threads_have_no_address(self) -> Self:
+    def _runner_and_address_agree(self) -> Self:
         if self.runner == "threads" and self.address is not None:
             raise ValueError("address goes with runner 'dask' or 'ray', not with 'threads'")
+        if self.runner == "ray" and self.address is None:
+            # What Ray starts by itself listens on all interfaces.
+            raise ValueError("runner 'ray' needs the address of a cluster that runs already (ray start --head)")
         return self
 
 

@@ -120,6 +120,7 @@ def _python_path(file: CampaignFile) -> tuple[str, ...]:
     kinds = [table.get("kind", "") for table in tables if isinstance(table, Mapping)]
     for rules in (file.tables.get("stopping") or {}).values() if isinstance(file.tables.get("stopping"), dict) else ():
         kinds += [rule.get("kind", "") for rule in rules if isinstance(rule, Mapping)]
+    kinds += _descriptors(file.tables.get("features"))
     own = any(isinstance(kind, str) and ":" in kind and not kind.startswith("modAL.") for kind in kinds)
     named = any("calculator" in table for table in tables if isinstance(table, Mapping))
     if not (own or named):
@@ -127,6 +128,13 @@ def _python_path(file: CampaignFile) -> tuple[str, ...]:
     if folder not in sys.path:
         sys.path.append(folder)
     return (folder,)
+
+
+def _descriptors(features: Any) -> list[Any]:
+    """What `sets` in [features] names: one of them may be an import path, too, with a colon or with dots."""
+    sets = features.get("sets") if isinstance(features, Mapping) else None
+    names = [s.get("name") if isinstance(s, Mapping) else s for s in sets] if isinstance(sets, list) else []
+    return [name.replace(".", ":") for name in names if isinstance(name, str)]
 
 
 def assemble(file: CampaignFile) -> Kit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shutil import rmtree
 
@@ -70,8 +70,14 @@ def address_of(bench: Workbench) -> FeaturizerAddress:
 
 
 def _version(kind: str) -> str:
-    """What a cached chunk depends on beside the options: our version, and matminer's where it computes."""
-    return f"motherlode {version('motherlode')}" + (f", matminer {version('matminer')}" if kind == "matminer" else "")
+    """What a cached chunk depends on beside the options: our version, and those of the libraries that compute."""
+    found = [f"motherlode {version('motherlode')}"]
+    for package in ("matminer", "pymatgen", "dscribe") if kind == "matminer" else ():
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:  # an extra
+            continue
+    return ", ".join(found)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from active_learning.domain.candidate import Candidate
 from active_learning.domain.protocols import FeatureBlock, FeaturePart
 from active_learning.engine.chunks import ChunkFolder, FeaturizerAddress, all_parts, featurizer_of, parts_of
 from active_learning.engine.pool_file import PoolFile
+from active_learning.errors import StoreError
 
 __all__ = ["main"]
 
@@ -140,6 +141,9 @@ class _Child:
             block = FeatureBlock(
                 np.full((1, len(part.names)), np.nan), {0: f"{part.label}: {_too_long(self._limit_s)}"}
             )
+        except StoreError:
+            bench.now[2] = 0.0  # what is kept on disk is damaged: no candidate's fault
+            raise
         except Exception as error:  # noqa: BLE001 - against the law of featurizers, and costs this candidate only
             said = f"{part.label}: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
             block = FeatureBlock(np.full((1, len(part.names)), np.nan), {0: said})

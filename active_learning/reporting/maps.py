@@ -34,8 +34,11 @@ MAP_ROWS = 20_000
 
 
 def standardized(X: NDArray[np.floating[Any]]) -> Floats:
-    """Columns with mean 0 and std 1, (n, n_features); a constant column becomes 0."""
-    values = np.asarray(X, dtype=np.float64)
+    """Columns with mean 0 and std 1, (n, n_features); a constant column becomes 0, and so does a missing value."""
+    values = np.array(X, dtype=np.float64)
+    for column in np.flatnonzero(np.isnan(values).any(axis=0)):
+        missing = np.isnan(values[:, column])
+        values[missing, column] = 0.0 if missing.all() else values[~missing, column].mean()
     centered = values - values.mean(axis=0)
     spread = centered.std(axis=0)
     is_constant = spread <= 1e-9 * np.maximum(np.abs(values).max(axis=0), 1e-300)

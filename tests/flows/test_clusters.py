@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -15,8 +16,6 @@ from typing import Any
 import pytest
 
 from active_learning.testing.waiting import is_alive, wait_for
-
-pytest.importorskip("prefect_dask", reason="the extra 'dask' is not installed")
 
 N_CANDIDATES = 51_200
 """So many that predictions are dealt out, too."""
@@ -83,6 +82,26 @@ class Cluster:
 
 
 @pytest.fixture
+def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Ray cluster of this machine, as a user starts it; its address."""
+    pytest.importorskip("prefect_ray", reason="the extra 'ray' is not installed")
+    # A token would be kept in the home of whoever runs the tests.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    port = _free_port()
+    options = ["--node-ip-address", "127.0.0.1", "--port", str(port), "--num-cpus", "2", "--include-dashboard", "false"]
+    subprocess.run([*ray, "start", "--head", *options, "--disable-usage-stats"], check=True, capture_output=True)
+    yield f"127.0.0.1:{port}"
+    subprocess.run([*ray, "stop", "--force"], check=True, capture_output=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """What a user starts: one `dask scheduler`, two `dask worker`, all on the loopback."""
     file, log = tmp_path / "scheduler.json", (tmp_path / "dask.log").open("wb")
@@ -144,3 +163,34 @@ def test_a_campaign_on_a_dask_cluster_goes_on_when_a_worker_is_killed(
     assert max(times.values()) <= 2
     assert {who for _, who in begun[n_at_the_kill + 1 :]} == {"second"}
     assert is_alive(cluster.workers["second"].pid)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["dask", "ray"])
+def test_a_small_campaign_runs_where_execution_says(
+    runner: str, motherlode: Any, prefect_home: dict[str, str], write_campaign: Any, request: Any, tmp_path: Path
+) -> None:
+    execution = {"runner": runner, "workers": 2}
+    if runner == "ray":
+        execution["address"] = request.getfixturevalue("ray_cluster")
+    log = tmp_path / "begun"
+    path = write_campaign(
+        tmp_path / "here",
+        features={"kind": "cluster_plugins:Slow", "log": str(log), "seconds": 0.1},
+        stopping={"any": [{"kind": "labels", "max": 6}]},
+        execution=execution,
+    )
+    (path.parent / "cluster_plugins.py").write_text(_OWN, encoding="utf-8")
+    end = motherlode.cold("run", path, cwd=path.parent, env=prefect_home).wait(300)
+    assert end.status == 0, end.err
+    assert "features: 87 × 2" in end.out
+    assert len(_begun(log)) == 1
+
+
+def test_without_prefect_a_cluster_is_refused_with_the_remedy(
+    motherlode: Any, write_campaign: Any, tmp_path: Path
+) -> None:
+    path = write_campaign(tmp_path, execution={"runner": "dask"})
+    end = motherlode("run", path, "--no-prefect", cwd=tmp_path)
+    assert end.status == 2
+    assert "runner = 'dask' in [execution] is one of Prefect's task runners: use 'motherlode run'" in end.err

@@ -252,3 +252,11 @@ def test_svg_uris_differ_in_their_colors_only_and_are_the_same_each_time():
     assert style.PAPER not in dark
     assert style.INK not in dark
     assert "<dc:date>" not in light
+
+
+def test_a_missing_descriptor_stands_in_the_middle_of_the_map() -> None:
+    X = np.array([[1.0, np.nan, 5.0], [2.0, np.nan, np.nan], [3.0, np.nan, 7.0]])
+    Z = maps.standardized(X)
+    np.testing.assert_allclose(Z[:, 0], [-np.sqrt(1.5), 0.0, np.sqrt(1.5)])
+    assert Z[1, 2] == 0.0
+    assert not Z[:, 1].any()
