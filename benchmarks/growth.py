@@ -158,7 +158,7 @@ def _bytes_a_candidate(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]
 
 def _table(runs: list[dict[str, Any]]) -> str:
     lines = [
-        "| candidates | step | seconds | CPU seconds | of children | peak MB | private MB | largest child MB | disk MB |",
+        "| candidates | step | seconds | CPU s | of children | peak MB | private MB | largest child MB | disk MB |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for run in runs:

@@ -1,4 +1,4 @@
-"""One round at scale: learn from 1,000 labels, score a million candidates, choose 50. Ours against what people do today.
+"""One round at scale: learn from 1,000 labels, score a million candidates, choose 50; ours and what people do today.
 
     python benchmarks/round.py                       # about seven minutes on two quiet cores, 4 GB of disk and memory
     python benchmarks/round.py --size 100000
@@ -103,8 +103,7 @@ def _ours(stages: Stages, file: Path) -> dict[str, Any]:
             with stages.stage("look, decide"):
                 said = perform(bench, next_action(bench.snapshot()))
         facts = campaign.store.read()
-        (record,) = facts.rounds
-        beliefs = np.load(campaign.workdir / "files" / record.predictions)
+        beliefs = np.load(campaign.workdir / "files" / str(facts.rounds[0].predictions))
         np.save(file.with_name("beliefs.npy"), beliefs)
     return {"said": said, "chosen": [request.candidate_id for request in facts.requests]}
 
@@ -245,16 +244,17 @@ def _compare(size: int) -> None:
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Seconds of wall (CPU) of each stage, and memory."""
-    stages = list(dict.fromkeys(stage for took in found.values() for stage in took["stages"]))
-    lines = [f"| | {' | '.join(found)} |", f"|---|{'---:|' * len(found)}"]
-    for stage in stages:
-        took = [one["stages"].get(stage) for one in found.values()]
-        lines.append(f"| {stage} | {' | '.join(f'{t["wall_s"]:.1f} ({t["cpu_s"]:.1f})' if t else '' for t in took)} |")
-    total = [f"{one['wall_s']:.1f} ({one['cpu_s']:.1f})" for one in found.values()]
-    lines.append(f"| **together, s (CPU s)** | {' | '.join(total)} |")
+
+    def cell(took: Mapping[str, float] | None) -> str:
+        return f"{took['wall_s']:.1f} ({took['cpu_s']:.1f})" if took else ""
+
+    stages = dict.fromkeys(stage for took in found.values() for stage in took["stages"])
+    rows = [(stage, [cell(took["stages"].get(stage)) for took in found.values()]) for stage in stages]
+    rows.append(("**together**", [cell(took) for took in found.values()]))
     for name, kind in (("peak MB", "peak_mb"), ("private MB", "private_mb")):
-        lines.append(f"| {name} | {' | '.join(f'{one[kind]:,.0f}' for one in found.values())} |")
-    return "\n".join(lines)
+        rows.append((name, [f"{took[kind]:,.0f}" for took in found.values()]))
+    lines = [f"| s (CPU s) | {' | '.join(found)} |", f"|---|{'---:|' * len(found)}"]
+    return "\n".join([*lines, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows)])
 
 
 if __name__ == "__main__":

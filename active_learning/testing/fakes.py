@@ -138,6 +138,13 @@ def fill_chunk_cache(bench: Workbench) -> None:
     computed(bench, _Here())
 
 
+def _as_meant(block: FeatureBlock) -> Floats:
+    """Who says that it failed and gives numbers all the same does not mean them."""
+    values = np.array(block.values)
+    values[[row for row in block.failures if np.isfinite(values[row]).all()]] = np.nan
+    return values
+
+
 @dataclass(frozen=True)
 class _Here:
     """Featurizes in this process, without limits, whatever it is asked to do."""
@@ -153,9 +160,8 @@ class _Here:
             parts = parts_of(order["group"], all_parts(address.kind, featurizer_of(address)))
             for start, stop in piece["chunks"]:
                 blocks = [part.featurize(pool.candidates(start, stop)) for part in parts]
-                values = np.concatenate([block.values for block in blocks], axis=1)
+                values = np.concatenate([_as_meant(block) for block in blocks], axis=1)
                 failures = {row: reason for block in blocks for row, reason in block.failures.items()}
-                values[list(failures)] = np.nan
                 ChunkFolder(Path(order["chunks"])).save(start, stop, FeatureBlock(values, failures))
                 done(stop - start)
 

@@ -47,8 +47,12 @@ class Progress:
         click.echo(f"{time.monotonic() - self._started:6.0f} s  {line}")
 
     def bar(self, what: str, done: int, total: int) -> None:
-        """Something long is `done` of `total`."""
+        """Something long is `done` of `total`; 0 if nobody knows how much there is."""
         if not sys.stdout.isatty():
+            return
+        if not total:
+            click.echo(f"\r          {what}: {done:,}", nl=False)
+            self._is_bar = True
             return
         width = 30
         filled = int(width * done / max(1, total))
