@@ -164,12 +164,13 @@ class Stages:
         """The time until this ends belongs to `name`. Not for several threads at once."""
         wall, cpu = time.perf_counter(), cpu_s() + cpu_s(resource.RUSAGE_CHILDREN)
         self._inside.append([0.0, 0.0])
+        self.wall_s.setdefault(name, 0.0)
         try:
             yield
         finally:
             wall, cpu = time.perf_counter() - wall, cpu_s() + cpu_s(resource.RUSAGE_CHILDREN) - cpu
             inner_wall, inner_cpu = self._inside.pop()
-            self.wall_s[name] = self.wall_s.get(name, 0.0) + wall - inner_wall
+            self.wall_s[name] += wall - inner_wall
             self.cpu_s[name] = self.cpu_s.get(name, 0.0) + cpu - inner_cpu
             if self._inside:
                 self._inside[-1][0] += wall
@@ -187,5 +188,5 @@ class Stages:
         setattr(where, name, watched)
 
     def to_json(self) -> dict[str, dict[str, float]]:
-        """Stage -> seconds, in the order they first ended."""
+        """Stage -> seconds, in the order they first began."""
         return {name: {"wall_s": round(s, 3), "cpu_s": round(self.cpu_s[name], 3)} for name, s in self.wall_s.items()}

@@ -1,6 +1,6 @@
 """Mean and std over the trees of a forest for a million candidates: ours against scikit-learn's trees, side by side.
 
-    python benchmarks/scoring.py                 # about five minutes on two quiet cores
+    python benchmarks/scoring.py                 # about three minutes on two quiet cores
     python benchmarks/scoring.py --rows 50000 --repeats 3
 
 500 fully grown trees, trained on 1,000 candidates; 132 Magpie descriptors of random compositions of two to five
@@ -94,9 +94,8 @@ def _ours(folder: Path) -> Callable[[], Moments]:
     model = RandomForest(RandomForest.Options(n_trees=N_TREES)).fit(*_labels(folder), rng=np.random.default_rng(0))
 
     def score() -> Moments:
-        n_rows = len(np.load(folder / "X.npy", mmap_mode="r", allow_pickle=False))
-        mean, std = np.empty(n_rows), np.empty(n_rows)
-        for start in range(0, n_rows, BLOCK):
+        mean, std = np.empty((2, _n_rows(folder)))
+        for start in range(0, len(mean), BLOCK):
             prediction = model.predict(read_rows(folder / "X.npy", start, start + BLOCK))
             rows = slice(start, start + BLOCK)
             mean[rows], std[rows] = prediction.mean[:, 0], prediction.std[:, 0]
@@ -105,8 +104,16 @@ def _ours(folder: Path) -> Callable[[], Moments]:
     return score
 
 
+def _n_rows(folder: Path) -> int:
+    return len(np.load(folder / "X.npy", mmap_mode="r", allow_pickle=False))
+
+
 def _single(folder: Path) -> NDArray[np.float32]:
-    return np.load(folder / "X.npy", mmap_mode="r", allow_pickle=False).astype(np.float32)
+    """The whole matrix; read by blocks, since the pages of a memory map would count as this process's memory."""
+    X = np.empty((_n_rows(folder), 132), dtype=np.float32)
+    for start in range(0, len(X), BLOCK):
+        X[start : start + BLOCK] = read_rows(folder / "X.npy", start, start + BLOCK)
+    return X
 
 
 def _moments(total: Floats, squares: Floats) -> Moments:
@@ -158,8 +165,7 @@ def _stack(folder: Path) -> Callable[[], Moments]:
     forest = _sklearn(folder)
 
     def score() -> Moments:
-        X = np.load(folder / "X.npy", mmap_mode="r", allow_pickle=False)
-        X = np.array(X[: -(-len(X) // STACK_SHARE)])
+        X = read_rows(folder / "X.npy", 0, -(-_n_rows(folder) // STACK_SHARE))
         predicted = np.stack([tree.predict(X) for tree in forest.estimators_])
         return predicted.mean(axis=0), predicted.std(axis=0)
 
@@ -193,7 +199,8 @@ def _run(arguments: list[str], folder: Path) -> str:
 
 
 def _difference(folder: Path, way: str) -> float:
-    with np.load(folder / "ours.npz") as ours, np.load(folder / f"{way}.npz") as theirs:
+    files = (np.load(folder / f"{name}.npz", allow_pickle=False) for name in ("ours", way))
+    with next(files) as ours, next(files) as theirs:
         n = len(theirs["mean"])
         return float(max(np.abs(ours[name][:n] - theirs[name]).max() for name in ("mean", "std")))
 

@@ -10,18 +10,29 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from active_learning.config.spec import FIXED, CampaignSpec, PluginTable, Requests, Rounds, Stopping, TargetTable
+from active_learning.config.spec import (
+    FIXED,
+    CampaignSpec,
+    Execution,
+    FeaturesTable,
+    PluginTable,
+    Requests,
+    Rounds,
+    Stopping,
+    TargetTable,
+)
 from active_learning.domain import protocols
 from active_learning.domain.options import parse_duration
 from active_learning.labelers.ase import Ase
 from active_learning.plugins import installed, load
+from active_learning.preparation.options import PreparationOptions
 
 PAGE = Path(__file__).with_name("campaign-file.md")
 
@@ -36,7 +47,17 @@ _PLUGIN_TABLES: Mapping[str, tuple[str, type]] = {
 }
 """Table of the file, in the file's usual order -> plug-in group, protocol."""
 
-_PLAIN_TABLES: Mapping[str, type[BaseModel]] = {"target": TargetTable, "rounds": Rounds, "requests": Requests}
+_PLAIN_TABLES: Mapping[str, type[BaseModel]] = {
+    "target": TargetTable,
+    "preparation": PreparationOptions,
+    "rounds": Rounds,
+    "requests": Requests,
+    "execution": Execution,
+}
+_ABOUT = {"preparation": "What happens to the features inside each fit."}
+"""Of tables whose models say something else first."""
+_AFTER = {"preparation": "features"}
+"""Table -> the one that it stands after here."""
 
 _HEAD = """# The campaign file
 
@@ -61,6 +82,10 @@ campaign lies: with another one you start another campaign.
 """
 
 _NOTES = {
+    "pool": "[pools.md](pools.md) says when to take which.",
+    "features": "[descriptors.md](descriptors.md) lists the descriptors, and says what becomes of missing values.",
+    "preparation": "Without this table nothing happens to them; see [descriptors.md](descriptors.md#preparation).",
+    "execution": "See [large-pools.md](large-pools.md#clusters).",
     "target": "`classify` is understood and refused: no installed surrogate classifies.",
     "surrogate": 'A modAL learner may stand as the kind itself: `kind = "modAL.models:CommitteeRegressor"` is short '
     'for `kind = "modal"` with `learner = "modAL.models:CommitteeRegressor"`.',
@@ -96,6 +121,9 @@ def _type_of(schema: Mapping[str, Any], names: Mapping[str, Any]) -> str:
             return " ".join([{"integer": "whole number", "number": "number"}[kind], ", ".join(limits)]).strip()
         case "boolean":
             return "true or false"
+        case "array" if "prefixItems" in schema:
+            inner = [_type_of(part, names) for part in schema["prefixItems"]]
+            return f"list of {len(inner)}: {', '.join(inner)}"
         case "array":
             return f"list of {_type_of(schema.get('items', {}), names)}"
         case "object":
@@ -112,7 +140,7 @@ def _default_of(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if default is None:
         return "none"
-    return f"`{_duration(default) if _is_duration(field) else json.dumps(default)}`"
+    return f"`{_duration(default) if _is_duration(field) else json.dumps(default, default=str)}`"
 
 
 def _plain(text: str) -> str:
@@ -120,7 +148,8 @@ def _plain(text: str) -> str:
     return re.sub(r"([|<*])", r"\\\1", text).strip().removesuffix(".")
 
 
-def _rows(model: type[BaseModel], only: Mapping[str, FieldInfo] | None = None) -> Iterator[str]:
+def rows_of(model: type[BaseModel], only: Mapping[str, FieldInfo] | None = None) -> Iterator[str]:
+    """A table of the keys of a model, the required ones first; of some of them, if `only` these are wanted."""
     schema = model.model_json_schema()
     names = schema.get("$defs", {})
     yield "| key | type | default | meaning |"
@@ -144,7 +173,7 @@ def _plugins(group: str) -> Iterator[str]:
         plugin = load(group, info.kind)
         yield f'\n### `kind = "{info.kind}"`\n\n{_first_paragraph(plugin)}{_gives(plugin)}\n'
         if plugin.Options.model_fields:
-            yield from _rows(plugin.Options)
+            yield from rows_of(plugin.Options)
         else:
             yield "No keys of its own."
 
@@ -165,10 +194,11 @@ def _table(name: str, field: FieldInfo) -> Iterator[str]:
     yield f"\n## `[{name}]`\n"
     if name in _PLAIN_TABLES:
         model = _PLAIN_TABLES[name]
-        about = _first_paragraph(model).partition(": ")[2].capitalize()
+        text = _first_paragraph(model).partition(": ")[2]
+        about = _ABOUT.get(name) or f"{text[:1].upper()}{text[1:]}"
         yield f"{about} {_fixed(name)} {_NOTES.get(name, '')}".rstrip()
         yield ""
-        yield from _rows(model)
+        yield from rows_of(model)
         return
     group, protocol = _PLUGIN_TABLES[name]
     default = field.default
@@ -176,6 +206,10 @@ def _table(name: str, field: FieldInfo) -> Iterator[str]:
     yield f"{_first_paragraph(protocol)} {_fixed(name)}{without}"
     if name in _NOTES:
         yield f"\n{_NOTES[name]}"
+    if name == "features":
+        own = {key: field for key, field in FeaturesTable.model_fields.items() if key != "kind"}
+        yield "\nKeys of the table itself, whatever the kind:\n"
+        yield from rows_of(FeaturesTable, own)
     yield from _plugins(group)
 
 
@@ -190,15 +224,22 @@ def _stopping() -> Iterator[str]:
     yield from _plugins("stopping")
 
 
+def _ordered(names: Iterable[str]) -> Iterator[str]:
+    """The tables in the order of the model, but for those that stand after another."""
+    for name in names:
+        if name not in _AFTER:
+            yield name
+            yield from (late for late, before in _AFTER.items() if before == name)
+
+
 def reference() -> str:
     """The page."""
     fields = CampaignSpec.model_fields
     top = {name: field for name, field in fields.items() if field.annotation in (str, int, str | None)}
     fixed = ", ".join(f"`{name}`" if name in top else f"`[{name}]`" for name in FIXED)
-    lines = [_HEAD.format(fixed=fixed), "## At the top of the file\n", *_rows(CampaignSpec, top)]
-    for name, field in fields.items():
-        if name not in top and name != "stopping":
-            lines += _table(name, field)
+    lines = [_HEAD.format(fixed=fixed), "## At the top of the file\n", *rows_of(CampaignSpec, top)]
+    for name in _ordered(name for name in fields if name not in top and name != "stopping"):
+        lines += _table(name, fields[name])
     lines += _stopping()
     return "\n".join(lines) + "\n"
 

@@ -132,8 +132,8 @@ class Campaign:
             raise SpecChanged(
                 f"{self.path}: {', '.join(f'[{key}]' for key in fixed)} changed since campaign '{self.name}' started,"
                 " and its labels and features would no longer mean the same. Put it back, or start a new campaign"
-                " with another name and workdir. (rounds, surrogate, acquisition, selection, submitter, requests and"
-                " stopping may change at any time.)"
+                " with another name and workdir. (rounds, surrogate, acquisition, selection, submitter, requests,"
+                " stopping, preparation and execution may change at any time.)"
             )
         return changed
 

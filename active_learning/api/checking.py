@@ -147,7 +147,8 @@ def _features(kit: Kit, pool: PoolFile, sample: list[Candidate], folder: Path) -
     n_workers = kit.spec.execution.workers or os.cpu_count() or 1
     estimate = estimate_features(kit, pool, sample, folder, n_workers)
     if estimate.n_lost == len(sample):
-        yield Finding("features", f"every candidate of a sample failed: {estimate.failures[0]}", True)
+        said = estimate.failures[0] if estimate.failures else "a feature is not a finite number, and nobody says why"
+        yield Finding("features", f"every candidate of a sample failed: {said}", True)
         return
     for line in described(estimate):
         yield Finding("features", line)
@@ -160,7 +161,8 @@ def _features(kit: Kit, pool: PoolFile, sample: list[Candidate], folder: Path) -
     )
     if estimate.failures:
         what = {"drop_candidate": "is dropped", "drop_feature": "drops features", "impute": "lacks features"}
-        share = f"{estimate.n_lost / len(sample):.0%} of a sample {what[kit.spec.features.missing]}"
+        n = estimate.n_lost if kit.spec.features.missing == "drop_candidate" else estimate.n_lacking
+        share = f"{n / len(sample):.0%} of a sample {what[kit.spec.features.missing]}"
         yield Finding("features", f"{share}: {estimate.failures[0]}")
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from active_learning.domain.candidate import Candidate
 from active_learning.engine.assembly import Kit
 from active_learning.engine.chunks import FeaturizerAddress, Group, all_parts, parts_of
@@ -52,13 +54,15 @@ class Estimate:
     Parameters
     ----------
     parts : in the order of the features
-    n_lost : how many of the sample lack a feature at least
+    n_lacking : how many of the sample lack a feature at least
+    n_lost : how many of them the campaign could not use, as ``missing`` in [features] says
     failures : why
     worker_bytes, own_bytes : memory of each process that featurizes, and of the campaign's own
     disk_bytes, free_bytes : while it works, about twice what stays; and what the disk has
     """
 
     parts: tuple[PartCost, ...]
+    n_lacking: int
     n_lost: int
     failures: tuple[str, ...]
     n_workers: int
@@ -105,35 +109,42 @@ def estimate_features(kit: Kit, pool: PoolFile, sample: Sequence[Candidate], fol
     n_rows: dict[Group, int] = {"candidates": len(pool), "compositions": _n_compositions(pool)}
     costs: dict[str, PartCost] = {}
     failures: dict[str, None] = {}
-    lost: set[str] = set()
+    n_features = sum(len(part.names) for part in all_of_it)
+    n_missing = dict.fromkeys((candidate.id for candidate in sample), 0)
     samples: dict[Group, Sequence[Candidate]] = {"compositions": tuple(compositions.values()), "candidates": sample}
     for group, some in samples.items():
         if not (parts := parts_of(group, all_of_it)):
             continue
         stored = PoolFile(blobs.path(write_candidates(some, blobs, group)))
-        found = featurize_group(
-            stored.path,
-            len(stored),
-            address,
-            group,
-            folder / "chunks",
-            Threads(1),
-            time_limit_s=features.time_limit,
-            progress=lambda _done, _total: None,
-        )
+        try:
+            found = featurize_group(
+                stored.path,
+                len(stored),
+                address,
+                group,
+                folder / "chunks",
+                Threads(1),
+                time_limit_s=features.time_limit,
+                progress=lambda _done, _total: None,
+            )
+        finally:
+            let_workers_go(address)
         ((start, stop),) = found.chunks
-        failed = found.folder.load(start, stop).failures
-        failures |= dict.fromkeys(failed.values())
-        lost |= {formula for row in failed for formula in stored.formulas([stored.ids[row]])}
+        block = found.folder.load(start, stop)
+        failures |= dict.fromkeys(block.failures.values())
+        missing = dict(zip(stored.ids, (~np.isfinite(block.values)).sum(axis=1).tolist(), strict=True))
+        for candidate in sample:
+            own = candidate.id if group == "candidates" else compositions[candidate.formula].id
+            n_missing[candidate.id] += missing[own]
         for part, seconds in zip(parts, found.folder.seconds(start, stop), strict=True):
             n = len(part.names)
             costs[part.label] = PartCost(part.label, n, part.of_composition, float(seconds) / stop, n_rows[group])
-    let_workers_go()
     parts_in_order = tuple(costs[part.label] for part in all_of_it)
     matrix = 8.0 * len(pool) * sum(part.n_features for part in parts_in_order)
     return Estimate(
         parts=parts_in_order,
-        n_lost=sum(c.formula in lost for c in sample),
+        n_lacking=sum(n > 0 for n in n_missing.values()),
+        n_lost=sum(n >= (1 if features.missing == "drop_candidate" else n_features) for n in n_missing.values()),
         failures=tuple(failures),
         n_workers=n_workers,
         worker_bytes=_peak(resource.RUSAGE_CHILDREN),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from active_learning.engine.ids import CandidateIds
 from active_learning.store import Blobs
 
-__all__ = ["FeatureFile", "FeatureIndex", "read_rows", "write_features"]
+__all__ = ["FeatureFile", "FeatureIndex", "read_rows", "write_features", "write_header"]
 
 Floats = NDArray[np.float64]
 
@@ -47,8 +47,7 @@ def write_features(ids: CandidateIds, blocks: Iterable[Floats], index: FeatureIn
     """
 
     def write_matrix(file: BinaryIO) -> None:
-        shape = (len(ids), len(index.names))
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+        write_header(file, len(ids), len(index.names))
         for block in blocks:
             file.write(np.ascontiguousarray(block, dtype="<f8").data)
 
@@ -69,6 +68,12 @@ def write_features(ids: CandidateIds, blocks: Iterable[Floats], index: FeatureIn
         "n_features": len(index.names),
         "n_failed": len(index.failures),
     }
+
+
+def write_header(file: BinaryIO, n_rows: int, n_columns: int) -> None:
+    """The beginning of a .npy file of floats, (n_rows, n_columns); their bytes follow, row by row."""
+    header = {"descr": "<f8", "fortran_order": False, "shape": (n_rows, n_columns)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _write_json(file: BinaryIO, value: Any) -> None:

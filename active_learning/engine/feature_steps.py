@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from shutil import rmtree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.execution import Spread
 from active_learning.engine.chunks import FeaturizerAddress, Group, all_parts
-from active_learning.engine.feature_file import FeatureIndex, write_features
+from active_learning.engine.feature_file import FeatureIndex, write_features, write_header
 from active_learning.engine.featurizing import FeaturizedGroup, featurize_group, let_workers_go
 from active_learning.engine.ids import CandidateIds
 from active_learning.engine.pool_file import PoolFile, write_candidates
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import CampaignFailed
+from active_learning.preparation.checks import LARGEST
 from active_learning.store import Blobs
 
 __all__ = ["address_of", "computed", "featurize"]
@@ -41,37 +43,36 @@ def featurize(bench: Workbench) -> str:
     try:
         matrix = computed(bench, bench.spread)
     finally:
-        let_workers_go()
+        let_workers_go(address_of(bench))
     note = _store(bench, pool, matrix)
     with bench.write() as writer:
         writer.set_features(note)
-    # What is stored needs no chunks any more; a crash before this line costs nothing but their room.
-    rmtree(_root(bench))
+    bench.drop_chunks()  # a crash before this line costs their room until the next run
     failed = f", {note['n_failed']:,} candidates failed" if note["n_failed"] else ""
     return f"features: {note['n_candidates']:,} × {note['n_features']}{failed}"
 
 
 def computed(bench: Workbench, spread: Spread) -> Matrix:
     """The features of the whole pool, in chunks on disk."""
-    pool, root, columns = bench.pool(bench.store.read()), _root(bench), _Columns.of(bench)
-    root.mkdir(parents=True, exist_ok=True)
+    pool, columns = bench.pool(bench.store.read()), _Columns.of(bench)
+    bench.chunks.mkdir(parents=True, exist_ok=True)
     return Matrix(columns, _groups(bench, pool, columns, spread), len(pool))
-
-
-def _root(bench: Workbench) -> Path:
-    return bench.workdir / "features"
 
 
 def address_of(bench: Workbench) -> FeaturizerAddress:
     """Where a worker finds this campaign's featurizer."""
     kind = bench.kit.spec.features.kind
     memory = str(bench.workdir / "memory")
-    return FeaturizerAddress(kind, bench.kit.featurizer_options, _version(kind), bench.kit.python_path, memory)
+    version_now = _version(kind, type(bench.kit.featurizer))
+    return FeaturizerAddress(kind, bench.kit.featurizer_options, version_now, bench.kit.python_path, memory)
 
 
-def _version(kind: str) -> str:
-    """What a cached chunk depends on beside the options: our version, and those of the libraries that compute."""
+def _version(kind: str, featurizer: type) -> str:
+    """What a cached chunk depends on beside the options: our version, those of the libraries that compute, and the
+    code of a featurizer that the user wrote: chunks from before it was repaired must not be taken."""
     found = [f"motherlode {version('motherlode')}"]
+    if ":" in kind and (source := getattr(sys.modules[featurizer.__module__], "__file__", None)) is not None:
+        found.append(sha256(Path(source).read_bytes()).hexdigest()[:16])
     for package in ("matminer", "pymatgen", "dscribe") if kind == "matminer" else ():
         try:
             found.append(f"{package} {version(package)}")
@@ -110,22 +111,23 @@ def _groups(bench: Workbench, pool: PoolFile, columns: _Columns, spread: Spread)
     """Compute what each group of descriptors needs."""
     groups: dict[Group, _Group] = {}
     if len(columns.of_group["compositions"]):
-        compositions, row_of = _compositions(pool, _root(bench))
-        groups["compositions"] = _Group(_run(bench, compositions, "compositions", spread), row_of)
+        compositions, row_of = _compositions(pool, bench.chunks)
+        groups["compositions"] = _Group(_run(bench, compositions, "compositions", spread, columns.names), row_of)
     if len(columns.of_group["candidates"]):
-        groups["candidates"] = _Group(_run(bench, pool, "candidates", spread))
+        groups["candidates"] = _Group(_run(bench, pool, "candidates", spread, columns.names))
     return groups
 
 
-def _run(bench: Workbench, pool: PoolFile, group: Group, spread: Spread) -> FeaturizedGroup:
+def _run(bench: Workbench, pool: PoolFile, group: Group, spread: Spread, names: tuple[str, ...]) -> FeaturizedGroup:
     return featurize_group(
         pool.path,
         len(pool),
         address_of(bench),
         group,
-        _root(bench),
+        bench.chunks,
         spread,
         time_limit_s=bench.kit.spec.features.time_limit,
+        names=names,
         progress=lambda done, total: bench.progress(f"featurizing {group}", done, total),
     )
 
@@ -187,12 +189,14 @@ class Matrix:
         width = len(self.columns.of_group["compositions"])
         n_rows = group.chunks.chunks[-1][1] if group.chunks.chunks else 0
         path = group.chunks.folder.path / "matrix.npy"
-        matrix = np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(n_rows, width))
         why: dict[int, str] = {}
-        for start, block in group.chunks.folder.blocks(group.chunks.chunks):
-            matrix[start : start + len(block.values)] = block.values
-            why |= {start + row: reason for row, reason in block.failures.items()}
-        return matrix, why, group.row_of
+        # Written, not mapped: on a full disk a mapped page kills the process instead of raising.
+        with path.open("wb") as file:
+            write_header(file, n_rows, width)
+            for start, block in group.chunks.folder.blocks(group.chunks.chunks):
+                file.write(np.ascontiguousarray(block.values, dtype="<f8").data)
+                why |= {start + row: reason for row, reason in block.failures.items()}
+        return np.load(path, mmap_mode="r", allow_pickle=False), why, group.row_of
 
 
 def _store(bench: Workbench, pool: PoolFile, matrix: Matrix) -> dict[str, object]:
@@ -203,14 +207,18 @@ def _store(bench: Workbench, pool: PoolFile, matrix: Matrix) -> dict[str, object
     is_kept = np.ones(len(pool), dtype=bool)
     at = 0
     for values, reasons in matrix.blocks():
-        bad = ~np.isfinite(values)
+        bad = _is_bad(values)
         lost = np.asarray(bad.any(axis=1) if policy == "drop_candidate" else bad.all(axis=1))
         for row in np.flatnonzero(lost).tolist():
-            failures[pool.ids[at + row]] = reasons.get(row, "a feature is not a finite number, and nobody says why")
+            failures[pool.ids[at + row]] = reasons.get(
+                row, "a feature is not a finite number of 32 bits, and nobody says why"
+            )
         is_kept[at : at + len(values)] = ~lost
         missing += (bad & ~lost[:, None]).sum(axis=0)
         at += len(values)
     if not is_kept.any():
+        # Whatever is repaired now, a library that is missing say, must be asked again.
+        bench.drop_chunks()
         example = next(iter(failures.items()))
         raise CampaignFailed(
             f"No candidate of {len(pool):,} could be featurized. For example {pool.formulas([example[0]])[0]}"
@@ -236,11 +244,17 @@ def _store(bench: Workbench, pool: PoolFile, matrix: Matrix) -> dict[str, object
     def kept_blocks() -> Iterator[Floats]:
         row = 0
         for values, _ in matrix.blocks():
-            values[~np.isfinite(values)] = np.nan
+            values[_is_bad(values)] = np.nan
             yield values[is_kept[row : row + len(values)]][:, keep]
             row += len(values)
 
     return write_features(CandidateIds(pool.ids.array[is_kept]), kept_blocks(), index, bench.blobs)
+
+
+def _is_bad(values: Floats) -> NDArray[np.bool_]:
+    """What no model takes: forests compare features as float32."""
+    with np.errstate(invalid="ignore"):
+        return ~(np.abs(values) <= LARGEST)
 
 
 def _columns_to_keep(policy: str, missing: NDArray[np.intp], n_rows: int) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import operator
 import os
 import select
 import signal
@@ -24,20 +25,23 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from active_learning.domain.candidate import Candidate
+from active_learning.domain.candidate import Candidate, content_hash
 from active_learning.domain.protocols import FeatureBlock, FeaturePart
 from active_learning.engine.chunks import ChunkFolder, FeaturizerAddress, all_parts, featurizer_of, parts_of
 from active_learning.engine.pool_file import PoolFile
-from active_learning.errors import StoreError
+from active_learning.errors import ContractError, StoreError
 
 __all__ = ["main"]
 
 _GRACE_S = 1.0
 """After the interrupt, before the child is killed, beside half of the time limit."""
 _LOOK_S = 0.005
+_IDLE_S = 60.0
+"""A worker that nobody asks for so long ends: on a cluster it would stay, with its memory, for as long as that."""
+_MOST_SAID = 300
 _HYDROGEN = Candidate({"H": 1.0})
 _ALL = -1
-_TODO, _DONE, _LOST = 0, 1, 2
+_TODO, _DONE, _LOST, _LATE = 0, 1, 2, 3
 
 
 class _TookTooLong(BaseException):
@@ -116,7 +120,8 @@ class _Child:
                 for row in todo:
                     self._one(number, part, candidates[row], row)
             bench.seconds[number] += time.perf_counter() - started
-        for (row, number), reason in bench.lost.items():
+        late = {(row, n): self._too_late(bench.parts[n]) for row, n in np.argwhere(bench.state == _LATE).tolist()}
+        for (row, number), reason in (late | bench.lost).items():
             bench.values[row, bench.columns(number)] = np.nan
             self._reasons.setdefault(row, []).append(reason)
         failures = {row: "; ".join(reasons) for row, reasons in sorted(self._reasons.items())}
@@ -124,7 +129,7 @@ class _Child:
 
     def _together(self, number: int, part: FeaturePart, candidates: list[Candidate], rows: list[int]) -> None:
         self._bench.now[:] = _ALL, number, time.monotonic()
-        block = part.featurize(candidates)
+        block = self._checked(number, part.featurize(candidates), len(rows))
         self._keep(number, rows, block)
         self._bench.now[2] = 0.0
 
@@ -134,34 +139,57 @@ class _Child:
         try:
             signal.setitimer(signal.ITIMER_REAL, self._limit_s)
             try:
-                block = part.featurize([candidate])
+                given = part.featurize([candidate])
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0.0)
+            block = self._checked(number, given, 1)
         except _TookTooLong:
-            block = FeatureBlock(
-                np.full((1, len(part.names)), np.nan), {0: f"{part.label}: {_too_long(self._limit_s)}"}
-            )
+            # Shared with a child that comes after this one, which must not wait for it again.
+            bench.state[row, number] = _LATE
+            bench.now[2] = 0.0
+            return
         except StoreError:
             bench.now[2] = 0.0  # what is kept on disk is damaged: no candidate's fault
             raise
         except Exception as error:  # noqa: BLE001 - against the law of featurizers, and costs this candidate only
-            said = f"{part.label}: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
-            block = FeatureBlock(np.full((1, len(part.names)), np.nan), {0: said})
+            columns = bench.columns(number)
+            said = _line(f"{part.label}: {type(error).__name__}: {error}")
+            block = FeatureBlock(np.full((1, columns.stop - columns.start), np.nan), {0: said})
         self._keep(number, [row], block)
         bench.now[2] = 0.0
 
+    def _checked(self, number: int, block: FeatureBlock, n_rows: int) -> FeatureBlock:
+        """What a part gave, as floats; numpy would repeat one row, or one column, wherever more are wanted."""
+        columns = self._bench.columns(number)
+        values = np.array(block.values, dtype=np.float64)
+        if values.shape != (n_rows, columns.stop - columns.start):
+            raise ContractError(
+                f"values have shape {values.shape}, for {n_rows} candidates and {columns.stop - columns.start} features"
+            )
+        failures = {operator.index(row): _line(reason) for row, reason in block.failures.items()}
+        if any(not 0 <= row < n_rows for row in failures):
+            raise ContractError(f"failures name the rows {sorted(failures)[:5]} of {n_rows}")
+        # Who says that it failed and gives numbers all the same does not mean them.
+        values[[row for row in failures if np.isfinite(values[row]).all()]] = np.nan
+        return FeatureBlock(values, failures)
+
+    def _too_late(self, part: FeaturePart) -> str:
+        return f"{part.label}: {_too_long(self._limit_s)}"
+
     def _keep(self, number: int, rows: list[int], block: FeatureBlock) -> None:
         bench = self._bench
-        values = np.array(block.values, dtype=np.float64)
-        # Who says that it failed and gives numbers all the same does not mean them.
-        values[[place for place in block.failures if np.isfinite(values[place]).all()]] = np.nan
-        bench.values[rows, bench.columns(number)] = values
+        bench.values[rows, bench.columns(number)] = block.values
         for place, row in enumerate(rows):
             if place in block.failures:
                 # Not marked as done: a child that comes after this one must know the reason, too.
                 self._reasons.setdefault(row, []).append(block.failures[place])
             else:
                 bench.state[row, number] = _DONE
+
+
+def _line(reason: object) -> str:
+    """One short line: it is kept for each candidate that fails."""
+    return " ".join(str(reason)[: 10 * _MOST_SAID].split())[:_MOST_SAID]
 
 
 def _too_long(limit_s: float) -> str:
@@ -176,8 +204,8 @@ def _how(status: int) -> str:
 class _Nursery:
     """Forks children and sees that each chunk is finished."""
 
-    def __init__(self, parts: Sequence[FeaturePart], limit_s: float) -> None:
-        self._parts, self._limit_s = parts, limit_s
+    def __init__(self, parts: Sequence[FeaturePart], limit_s: float, answers: int) -> None:
+        self._parts, self._limit_s, self._answers = parts, limit_s, answers
         self._parent = os.getppid()
 
     def featurize(self, order: Mapping[str, Any]) -> bool:
@@ -202,6 +230,9 @@ class _Nursery:
         code = 1
         try:
             signal.signal(signal.SIGALRM, _alarm)
+            # Whoever asks must hear at once that the worker died, though this process may hang on.
+            os.close(self._answers)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
             start, stop = order["rows"]
             candidates = PoolFile(Path(order["pool"])).candidates(start, stop)
             block = _Child(bench, self._limit_s).compute(candidates)
@@ -232,15 +263,29 @@ class _Nursery:
 
 
 def _lines(stdin: TextIO) -> Any:
-    """What is asked; ends with the input, or with the parent."""
-    parent = os.getppid()
-    while os.getppid() == parent:
+    """What is asked; ends with the input, with the parent, or when nothing is asked for long."""
+    parent, since = os.getppid(), time.monotonic()
+    while os.getppid() == parent and time.monotonic() - since < _IDLE_S:
         ready, _, _ = select.select([stdin], [], [], 1.0)
         if ready:
             line = stdin.readline()
             if not line:
                 return
             yield line
+            since = time.monotonic()
+
+
+def _warm_up(parts: Sequence[FeaturePart]) -> None:
+    """Load what is heavy, compile and fill tables, which every child would do again."""
+    for part in parts:
+        part.names  # noqa: B018 - loads what is heavy
+        if part.is_batched:
+            try:
+                part.featurize([_HYDROGEN])
+            except Exception as error:  # noqa: BLE001 - hydrogen need not be in the pool; who is, is asked next
+                print(
+                    f"featurizing: {part.label}: trial with hydrogen: {type(error).__name__}: {error}", file=sys.stderr
+                )
 
 
 def main() -> int:
@@ -251,11 +296,15 @@ def main() -> int:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     parts = all_parts(address.kind, featurizer_of(address))
-    for part in parts:
-        part.names  # noqa: B018 - loads what is heavy
-        if part.is_batched:
-            part.featurize([_HYDROGEN])  # compiles and fills tables, which every child would do again
-    nursery = _Nursery(parts, float(task["time_limit_s"]))
+    _warm_up(parts)
+    if task.get("names") not in (None, content_hash([name for part in parts for name in part.names])):
+        print(
+            "featurizing: the features have other names, or another order, here than in the campaign's own process:"
+            " are the same versions installed, and does the order hang on a set?",
+            file=sys.stderr,
+        )
+        return 1
+    nursery = _Nursery(parts, float(task["time_limit_s"]), answers.fileno())
     print("ready", file=answers)
     for line in _lines(sys.stdin):
         if not nursery.featurize(json.loads(line)):

@@ -10,14 +10,17 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from active_learning.domain.candidate import content_hash
 from active_learning.domain.execution import Piece, Spread
 from active_learning.engine.chunks import ChunkFolder, FeaturizerAddress, Group
 from active_learning.errors import BackendError
@@ -74,26 +77,87 @@ class _Worker:
         return self._read() == "done"
 
     def end(self) -> int:
-        """End the process; its exit status."""
+        """End the process, and what a descriptor may have left running; its exit status."""
         for pipe in self._pipes():
             try:
                 pipe.close()
             except BrokenPipeError:
                 continue
-        return self._process.wait()
+        status = self._process.wait()
+        self._kill_all()
+        return status
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process in the middle of a chunk; whoever waits for the chunk hears that it died."""
+        self._kill_all()
+        self._process.wait()
+
+    def _kill_all(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left (macOS: but a zombie)
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
-_idle: dict[str, list[_Worker]] = {}
+@dataclass(eq=False)
+class _Crew:
+    """The workers that this process has for one featurizer."""
+
+    idle: list[_Worker] = field(default_factory=list)
+    busy: set[_Worker] = field(default_factory=set)
+    is_over: bool = False
+
+    def worker(self, task: Piece) -> _Worker:
+        """One to work with: one that waits, or a new one."""
+        with _lock:
+            waiting = [self.idle.pop()] if self.idle else []
+        # Who waited too long for a piece has ended itself.
+        worker = waiting[0] if waiting and waiting[0].is_alive else _Worker(task)
+        for dead in waiting:
+            if dead is not worker:
+                dead.end()
+        with _lock:
+            if not self.is_over:
+                self.busy.add(worker)
+                return worker
+        worker.end()
+        raise BackendError(_WAS_ENDED)
+
+    def take_back(self, worker: _Worker, *, is_well: bool) -> int | None:
+        """A worker is done with its piece, or (not `is_well`) with life: then its exit status."""
+        with _lock:
+            self.busy.discard(worker)
+            if is_well and not self.is_over:
+                self.idle.append(worker)
+                return None
+        return worker.end()
+
+
+_WAS_ENDED = "Featurizing was ended; what is done is kept."
+_crews: dict[str, _Crew] = {}
 _lock = threading.Lock()
 
 
-def let_workers_go() -> None:
-    """End the workers that this process keeps ready for the next piece."""
+def let_workers_go(address: FeaturizerAddress | None = None) -> None:
+    """End the workers of this process, those in the middle of a chunk as well; pieces that wait for them fail.
+
+    Parameters
+    ----------
+    address : of their featurizer; all workers without it
+    """
     with _lock:
-        workers = [worker for idle in _idle.values() for worker in idle]
-        _idle.clear()
-    for worker in workers:
-        worker.end()
+        gone = [key for key in _crews if address is None or json.loads(key)["featurizer"] == address.to_json()]
+        crews = [_crews.pop(key) for key in gone]
+        for crew in crews:
+            crew.is_over = True
+    for crew in crews:
+        for worker in crew.idle:
+            worker.end()
+        for worker in tuple(crew.busy):
+            worker.kill()
 
 
 atexit.register(let_workers_go)
@@ -112,27 +176,24 @@ def featurize_rows(piece: Piece) -> int:
     if not missing:
         return 0
     with _lock:
-        worker = _idle[key].pop() if _idle.get(key) else None
-    worker = worker or _Worker(piece["task"])
-    try:
-        for rows in missing:
-            worker = _surely(worker, rows, piece)
-    except BaseException:
-        worker.end()
-        raise
-    with _lock:
-        _idle.setdefault(key, []).append(worker)
+        crew = _crews.setdefault(key, _Crew())
+    for rows in missing:
+        _surely(crew, rows, piece)
     return sum(stop - start for start, stop in missing)
 
 
-def _surely(worker: _Worker, rows: Rows, piece: Piece) -> _Worker:
-    """Compute a chunk, with a new worker if this one dies (for lack of memory, say); the worker that did it."""
+def _surely(crew: _Crew, rows: Rows, piece: Piece) -> None:
+    """Compute a chunk, with another worker if one dies (for lack of memory, say)."""
     for _ in range(_DEATHS):
-        if worker.featurize({**piece["order"], "rows": list(rows)}):
-            return worker
-        status = worker.end()
-        worker = _Worker(piece["task"])
-    worker.end()
+        worker, is_done = crew.worker(piece["task"]), False
+        try:
+            is_done = worker.featurize({**piece["order"], "rows": list(rows)})
+        finally:
+            status = crew.take_back(worker, is_well=is_done)
+        if is_done:
+            return
+        if crew.is_over:
+            raise BackendError(_WAS_ENDED)
     raise BackendError(
         f"The process that featurizes candidates {rows[0]:,} to {rows[1]:,} died {_DEATHS} times (exit status {status})"
         "; its message stands above. If it ran out of memory or disk, free some and run again: what is done is kept."
@@ -157,12 +218,14 @@ def featurize_group(
     *,
     time_limit_s: float,
     progress: Callable[[int, int], None],
+    names: Sequence[str] | None = None,
 ) -> FeaturizedGroup:
     """Compute the parts of one group for a pool file.
 
     Parameters
     ----------
     root : the chunks lie in a folder in it, named by what goes into them
+    names : of all features of all groups; a worker that knows them by others, or in another order, is refused
     """
     folder = ChunkFolder(root / address.key(group, pool.name, time_limit_s))
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -171,7 +234,8 @@ def featurize_group(
     missing = [rows for rows in chunks if rows not in there]
     finished = n_rows - sum(stop - start for start, stop in missing)
     progress(finished, n_rows)
-    task = {"featurizer": address.to_json(), "time_limit_s": time_limit_s}
+    task: dict[str, Any] = {"featurizer": address.to_json(), "time_limit_s": time_limit_s}
+    task |= {} if names is None else {"names": content_hash(list(names))}
     order = {"pool": str(pool), "chunks": str(folder.path), "group": group}
     pieces = [{"task": task, "order": order, "chunks": part} for part in _deal(missing, spread.n_workers)]
 

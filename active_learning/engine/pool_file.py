@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -98,7 +99,8 @@ class _Tally:
 def write_candidates(candidates: Iterable[Candidate], blobs: Blobs, stem: str) -> str:
     """Store candidates of distinct ids, in the order of the ids, and return the file's name."""
     blobs.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{stem}.", dir=blobs.root) as folder:
+    # With the number of this process, by which a later one knows that nobody works on it any more.
+    with tempfile.TemporaryDirectory(prefix=f".{stem}.{os.getpid()}.", dir=blobs.root) as folder:
         buckets = _Buckets(Path(folder))
         for candidate in candidates:
             buckets.add(_row(candidate))

@@ -42,20 +42,21 @@ def _known(bench: Workbench, pool: PoolFile) -> Iterator[Label]:
     source, target = bench.kit.pool, bench.kit.target
     if not isinstance(source, KnowsLabels):
         return
-    for candidate_id, measured in source.known_labels(target.property):
+    found = [(candidate, measured) for candidate, measured in source.known_labels(target.property) if candidate in pool]
+    formulas = pool.formulas([candidate for candidate, _ in found])
+    for (candidate, measured), formula in zip(found, formulas, strict=True):
         value, unit = measured.values[target.property]
         if unit and target.unit and unit != target.unit:
             raise UserError(
                 f"The pool's labels are in '{unit}', and {target.property} is in '{target.unit}': say the same unit in"
                 " [pool] and [labeler], and convert the table if need be."
             )
-        if candidate_id in pool:
-            yield Label(
-                candidate_id,
-                target.property,
-                value,
-                target.unit or unit,
-                bench.clock.now(),
-                measured.fidelity,
-                provenance=measured.provenance,
-            )
+        yield Label(
+            candidate,
+            target.property,
+            value,
+            target.unit or unit,
+            bench.clock.now(),
+            measured.fidelity,
+            provenance={"formula": formula, **measured.provenance},
+        )

@@ -143,6 +143,11 @@ class _Scored:
     max_std: float
 
 
+def _filled_rows(features: FeatureFile, rows: Rows) -> Floats:
+    """Rows for a strategy that looks at them itself."""
+    return filled(features.rows(rows))
+
+
 def _score(
     bench: Workbench, features: FeatureFile, learned: Learned, beliefs: Beliefs, available: Rows, number: int, size: int
 ) -> _Scored:
@@ -155,7 +160,7 @@ def _score(
         n=size,
         n_candidates=0,
         load_X=lambda: np.empty((0, len(features.names))),
-        X_labeled=learned.X,
+        X_labeled=filled(learned.X),
         y_labeled=learned.y,
         model=learned.model,
         rng=rng_for(kit.spec.seed, number, "acquisition"),
@@ -168,7 +173,7 @@ def _score(
         if not len(mine):
             continue
         believed = Prediction(block.mean[mine - first], block.std[mine - first])
-        shown = replace(scoring, n_candidates=len(mine), load_X=partial(features.rows, mine))
+        shown = replace(scoring, n_candidates=len(mine), load_X=partial(_filled_rows, features, mine))
         top.add(checked_scores(kit.acquisition.score(believed, shown), len(mine)), mine)
         max_std = max(max_std, float(believed.std.max()))
     order = np.argsort(top.rows)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from active_learning.domain.execution import Piece, Spread
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.protocols import FittedSurrogate, Portable
-from active_learning.engine.feature_file import FeatureFile, read_rows
+from active_learning.engine.feature_file import FeatureFile, read_rows, write_header
 from active_learning.errors import ContractError
 
 __all__ = ["PROMISING", "Beliefs", "BestRows", "checked_scores", "filled", "predict_pool", "predict_rows"]
@@ -148,12 +148,23 @@ def predict_pool(model: FittedSurrogate, features: FeatureFile, spread: Spread, 
     folder.mkdir(parents=True, exist_ok=True)
     n_rows = len(features.ids)
     path = folder / f".beliefs.{os.getpid()}.{uuid4().hex[:8]}.npy"
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(n_rows, 2)).flush()
-    if n_rows >= _SPREAD_FROM and isinstance(model, Portable):
-        _predict_spread(model, features, spread, path)
-    else:
-        _predict_into(path, model, features.path, 0, n_rows)
+    try:
+        _make_room(path, n_rows)
+        if n_rows >= _SPREAD_FROM and isinstance(model, Portable):
+            _predict_spread(model, features, spread, path)
+        else:
+            _predict_into(path, model, features.path, 0, n_rows)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return Beliefs(path, n_rows)
+
+
+def _make_room(path: Path, n_rows: int) -> None:
+    """A file of the right size: those who predict write their rows where they belong, in any order."""
+    with path.open("wb") as file:
+        write_header(file, n_rows, 2)
+        file.truncate(file.tell() + n_rows * 16)
 
 
 def _predict_spread(model: Portable, features: FeatureFile, spread: Spread, path: Path) -> None:
@@ -203,10 +214,16 @@ def _model(path: str, name: str) -> FittedSurrogate:
 def _predict_into(path: Path, model: FittedSurrogate, features: Path, start: int, stop: int) -> None:
     """Predict rows block by block and write them where they belong. Blocks begin at multiples of `BLOCK`, wherever the
     pieces were cut, so that the last digit does not depend on it."""
-    beliefs = np.lib.format.open_memmap(path, mode="r+")
-    for first in range(start, stop, BLOCK):
-        last = min(first + BLOCK, stop)
-        prediction = model.predict(read_rows(features, first, last))
-        beliefs[first:last, 0] = prediction.mean[:, 0]
-        beliefs[first:last, 1] = prediction.std[:, 0]
-    beliefs.flush()
+    offset = np.load(path, mmap_mode="r", allow_pickle=False).offset
+    # Written, not mapped: on a full disk a mapped page kills the process instead of raising, and of two machines that
+    # map one page each would write down its own.
+    with path.open("r+b") as file:
+        for first in range(start, stop, BLOCK):
+            last = min(first + BLOCK, stop)
+            prediction = model.predict(read_rows(features, first, last))
+            if len(prediction) != last - first:
+                raise ContractError(f"the model predicts {len(prediction)} candidates of {last - first}")
+            file.seek(offset + first * 16)
+            file.write(np.stack([prediction.mean[:, 0], prediction.std[:, 0]], axis=1).astype("<f8").data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -14,7 +14,8 @@ __all__ = ["NeedsPrefect", "Threads"]
 
 @dataclass(frozen=True)
 class Threads:
-    """As many pieces at once as there are threads. What waits is dropped when one fails."""
+    """As many pieces at once as there are threads. What waits is dropped when one fails, and nobody
+    waits for what is in hand then."""
 
     n_workers: int
 
@@ -22,16 +23,16 @@ class Threads:
         self, work: Callable[[Piece], int], pieces: Sequence[Piece], what: str, done: Callable[[int], None]
     ) -> None:
         """Do `work` for each piece."""
-        with ThreadPoolExecutor(self.n_workers, thread_name_prefix=what) as pool:
-            waiting: set[Future[int]] = {pool.submit(work, piece) for piece in pieces}
-            try:
-                while waiting:
-                    ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in ready:
-                        done(future.result())
-            finally:
-                for future in waiting:
-                    future.cancel()
+        pool = ThreadPoolExecutor(self.n_workers, thread_name_prefix=what)
+        waiting: set[Future[int]] = {pool.submit(work, piece) for piece in pieces}
+        try:
+            while waiting:
+                ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    done(future.result())
+        finally:
+            # All are done, or one failed, or Ctrl-C: then nobody waits for what is in hand, which may take an hour.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
 
 from active_learning.domain.campaign import CampaignSnapshot
 from active_learning.domain.candidate import Candidate
@@ -53,8 +56,22 @@ class Workbench:
 
     @cached_property
     def blobs(self) -> Blobs:
-        """The campaign's immutable files."""
-        return Blobs(self.workdir / "files")
+        """The campaign's immutable files; what a process that was killed left half written beside them is removed."""
+        blobs = Blobs(self.workdir / "files")
+        _sweep(blobs.root)
+        return blobs
+
+    @property
+    def chunks(self) -> Path:
+        """Where this campaign's features lie in chunks until they are stored: others may share the workdir."""
+        return self.workdir / "features" / self.kit.spec.name
+
+    def drop_chunks(self) -> None:
+        """Remove the chunks."""
+        # A worker of a run that was killed may still write one more: that must not end a campaign.
+        rmtree(self.chunks, ignore_errors=True)
+        with suppress(OSError):  # another campaign's chunks are there
+            self.chunks.parent.rmdir()
 
     @property
     def jobs(self) -> Path:
@@ -91,6 +108,7 @@ class Workbench:
             raise ContractError("the pool is not featurized yet")
         if self._features is None or self._features.note != facts.features:
             self._features = FeatureFile(dict(facts.features), self.blobs)
+            self.drop_chunks()  # what is stored needs none; a crash may have kept them
         return self._features
 
     _features: FeatureFile | None = field(default=None, init=False, repr=False)
@@ -129,6 +147,31 @@ class Workbench:
         assert isinstance(labeler, References)
         measured = {x.candidate_id: x for x in facts.labels if x.property == ENERGY}
         return labeler.with_references({e: _measurement(measured[reference_id(e)]) for e in crystals})
+
+
+_TEMPORARY = re.compile(r"\.[a-z-]+\.(\d+)\..+")
+"""Files and folders that a process works on, with its number in the name."""
+
+
+def _sweep(folder: Path) -> None:
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match is None or _is_alive(int(match[1])):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            rmtree(entry.path, ignore_errors=True)
+        else:
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _measurement(label: Label) -> Measurement:

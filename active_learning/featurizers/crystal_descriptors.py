@@ -147,7 +147,7 @@ class OrbitalField(MatminerDescriptor):
 
 
 class Jarvis(MatminerDescriptor):
-    """Classical force-field inspired descriptors (JARVIS-CFID); seconds for each crystal."""
+    """Classical force-field inspired descriptors (JARVIS-CFID); slow."""
 
     theirs: ClassVar[Any] = JarvisCFID
     reference: ClassVar[str] = "Choudhary et al. 2018, doi:10.1103/PhysRevMaterials.2.083801"

@@ -96,12 +96,15 @@ class Matminer:
         Raises
         ------
         UserError
-            If one of them cannot be built.
+            If one of them cannot be built, or two give a feature of the same name.
         """
         is_fast = self.options.fast
-        return tuple(
+        parts = tuple(
             part_of(label, descriptor, self._memory, is_fast=is_fast) for label, descriptor in self._descriptors
         )
+        # Here and not in `names`: who featurizes part by part must hear of it before anything is computed.
+        _refuse_shared_names(parts)
+        return parts
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -110,18 +113,9 @@ class Matminer:
         Raises
         ------
         UserError
-            If two descriptors give a feature of the same name, or one of them cannot be built.
+            As `parts`.
         """
-        owner: dict[str, str] = {}
-        for part in self.parts:
-            for name in part.names:
-                if name in owner:
-                    raise UserError(
-                        f"Both '{owner[name]}' and '{part.label}' give a feature '{name}'. Give one of them a label,"
-                        f" with which its features' names begin: {{ name = '{part.label}', label = 'other' }}."
-                    )
-                owner[name] = part.label
-        return tuple(owner)
+        return tuple(name for part in self.parts for name in part.names)
 
     def featurize(self, candidates: Sequence[Candidate]) -> FeatureBlock:
         """Features of each candidate, (n_candidates, n_features); NaN with a reason where there is no number."""
@@ -137,3 +131,15 @@ class Matminer:
 def _label_of(item: str | Mapping[str, Any], descriptor: Descriptor) -> str:
     """What a descriptor is called: its label, its name, or the class of an import path."""
     return descriptor.label or name_of(item).replace(":", ".").rpartition(".")[2]
+
+
+def _refuse_shared_names(parts: Sequence[DescriptorPart]) -> None:
+    owner: dict[str, str] = {}
+    for part in parts:
+        for name in part.names:
+            if name in owner:
+                raise UserError(
+                    f"Both '{owner[name]}' and '{part.label}' give a feature '{name}'. Give one of them a label,"
+                    f" with which its features' names begin: {{ name = '{part.label}', label = 'other' }}."
+                )
+            owner[name] = part.label

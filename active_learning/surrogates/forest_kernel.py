@@ -1,10 +1,11 @@
 """What each tree of a forest says of many rows, compiled.
 
-Walking a tree is a chain of dependent loads: most of the time passes in waiting for the next node. So `LANES` rows walk
-through one tree at once, without a branch: the right child follows the left one, and a leaf is its own left child under
-a threshold that nothing exceeds, so that a step is ``left + (x > threshold)`` for every lane, arrived or not. The
-features of the lanes lie side by side, and a block of rows that fits in the cache of a core passes through one tree
-before the next tree is looked at.
+Walking a tree is a chain of loads, each of which waits for the one before. So `LANES` rows walk at once, without a
+branch: the right child follows the left one, and a leaf is its own left child under a threshold that nothing exceeds,
+so that a step is ``left + (x > threshold)`` for every lane, arrived or not. Leaves lie at very different depths, and a
+few long ways would keep all lanes busy; so after as many steps as a leaf is deep on average, those that still walk are
+gathered and walk on together. A block of rows that fits in the cache of a core passes through one tree before the next
+tree is looked at.
 
 Every row is computed alone, tree after tree, so that no result depends on the threads, the blocks or the other rows.
 The kernels release the GIL and are called by Python's own threads; Numba's threading layers, which do not survive a
@@ -21,26 +22,28 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "draws_of", "moments_of"]
+__all__ = ["LANES", "Nodes", "draws_of", "mean_depths", "moments_of"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
 Places = NDArray[np.uint32]
-Nodes = tuple[Places, Singles, Places, Floats, NDArray[np.int64]]
-"""feature, threshold, left, value, starts: as `active_learning.surrogates.trees.Trees`."""
+Rows = NDArray[np.uint64]
+Nodes = tuple[Places, Singles, Places, Floats, Integers, Integers]
+"""feature, threshold, left, value and starts as in `active_learning.surrogates.trees.Trees`, and `mean_depths`."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LANES = 16
 """Rows that walk at once: with 8 the core still waits; with 32 it gains nothing."""
 
+_MORE_STEPS = 4
+"""Steps of the rows that did not arrive, before they are gathered again."""
+
 _BLOCK_VALUES = 1 << 17
 """Features of the rows that pass through a tree before the next one: half a megabyte, which a core's cache holds."""
 _FEWEST_ROWS = 8 * LANES
 """Rows of a block, however many features there are: fewer would fetch the trees too often."""
-
-_STEPS = 4
-"""Steps between two looks at whether all lanes have arrived."""
 
 
 def _compiled(function: Function) -> Function:
@@ -55,60 +58,103 @@ def _compiled(function: Function) -> Function:
     return compiled
 
 
-@_compiled
-def _step(node: Any, lane: Any, tile: Singles, offset: Places, threshold: Singles, left: Places) -> Any:
-    # Unsigned throughout: Numba tests every signed index for being negative.
-    return np.uint64(left[node]) + np.uint64(tile[np.uint64(offset[node]) + lane] > threshold[node])
+# Numba tests every signed index for being negative, so what is an index is unsigned here.
 
 
 @_compiled
-def _walk(tile: Singles, offset: Places, threshold: Singles, left: Places, nodes: NDArray[np.uint64]) -> None:
-    """Leave in `nodes` the leaf of each lane. Children come after their parents: who still walks adds to the sum."""
-    nodes[:] = 0
-    before, after = np.uint64(1), np.uint64(0)
-    while before != after:
-        for _ in range(_STEPS - 1):
-            for lane in range(np.uint64(LANES)):
-                nodes[lane] = _step(nodes[lane], lane, tile, offset, threshold, left)
-        before, after = np.uint64(0), np.uint64(0)
+def _walk(
+    x: Singles,
+    begins: Rows,
+    nodes: Rows,
+    feature: Places,
+    threshold: Singles,
+    left: Places,
+    n_steps: int,
+) -> None:
+    """Some steps of all lanes: `nodes` is where they are, and the features of a lane begin at `begins` in `x`."""
+    for _ in range(n_steps):
         for lane in range(np.uint64(LANES)):
-            node = _step(nodes[lane], lane, tile, offset, threshold, left)
-            before += nodes[lane]
-            after += node
-            nodes[lane] = node
+            node = nodes[lane]
+            goes_right = x[begins[lane] + np.uint64(feature[node])] > threshold[node]
+            nodes[lane] = np.uint64(left[node]) + np.uint64(goes_right)
 
 
 @_compiled
-def _accumulate(tiles: Singles, nodes: Nodes, first: Floats, excess: Floats, squares: Floats) -> None:
+def _find_leaves(X: Singles, nodes: Nodes, tree: int, leaves: Rows, walking: Rows) -> None:
+    """Leave in `leaves` the leaf of each row, counted from the first node of the tree.
+
+    `walking` (n_rows + LANES) is for the rows that have not arrived.
+    """
+    here = slice(nodes[4][tree], nodes[4][tree + 1])
+    feature, threshold, left = nodes[0][here], nodes[1][here], nodes[2][here]
+    x, begins, places = X.ravel(), np.empty(LANES, np.uint64), np.empty(LANES, np.uint64)
+    n_walking, n_steps = np.uint64(len(X)), nodes[5][tree]
+    for row in range(n_walking):
+        leaves[row] = 0
+        walking[row] = row
+    while n_walking > np.uint64(0):
+        for lane in range(np.uint64(LANES)):
+            walking[n_walking + lane] = walking[n_walking - np.uint64(1)]  # so that the last lanes have work
+        n_left = np.uint64(0)
+        for first in range(np.uint64(0), n_walking, np.uint64(LANES)):
+            for lane in range(np.uint64(LANES)):
+                row = walking[first + lane]
+                begins[lane] = row * np.uint64(X.shape[1])
+                places[lane] = leaves[row]
+            _walk(x, begins, places, feature, threshold, left, n_steps)
+            for lane in range(np.uint64(LANES)):
+                row, place = walking[first + lane], places[lane]
+                leaves[row] = place
+                walking[n_left] = row
+                n_left += np.uint64((np.uint64(left[place]) != place) & (first + lane < n_walking))
+        n_walking, n_steps = n_left, _MORE_STEPS
+
+
+@_compiled
+def _accumulate(X: Singles, nodes: Nodes, first: Floats, excess: Floats, squares: Floats) -> None:
     """What the first tree predicts, and the sums over the trees of what they predict beyond it and of its square."""
-    offset, threshold, left, value, starts = nodes
-    leaves = np.zeros(LANES, np.uint64)
-    for tree in range(len(starts) - 1):
-        here = slice(starts[tree], starts[tree + 1])
-        values = value[here]
-        for group in range(len(tiles)):
-            _walk(tiles[group], offset[here], threshold[here], left[here], leaves)
-            for lane in range(LANES):
-                row = group * LANES + lane
-                predicted = values[leaves[lane]]
-                if tree == 0:
-                    first[row] = predicted
-                excess[row] += predicted - first[row]
-                squares[row] += (predicted - first[row]) ** 2
+    leaves, walking = np.empty(len(X), np.uint64), np.empty(len(X) + LANES, np.uint64)
+    for tree in range(len(nodes[5])):
+        _find_leaves(X, nodes, tree, leaves, walking)
+        value = nodes[3][nodes[4][tree] :]
+        for row in range(len(X)):
+            predicted = value[leaves[row]]
+            if tree == 0:
+                first[row] = predicted
+            excess[row] += predicted - first[row]
+            squares[row] += (predicted - first[row]) ** 2
 
 
 @_compiled
-def _predict_each(tiles: Singles, nodes: Nodes, draws: Floats) -> None:
+def _predict_each(X: Singles, nodes: Nodes, draws: Floats) -> None:
     """What each tree predicts, (n_trees, n_rows)."""
-    offset, threshold, left, value, starts = nodes
-    leaves = np.zeros(LANES, np.uint64)
+    leaves, walking = np.empty(len(X), np.uint64), np.empty(len(X) + LANES, np.uint64)
+    for tree in range(len(nodes[5])):
+        _find_leaves(X, nodes, tree, leaves, walking)
+        value = nodes[3][nodes[4][tree] :]
+        for row in range(len(X)):
+            draws[tree, row] = value[leaves[row]]
+
+
+@_compiled
+def _sum_depths(left: Places, starts: Integers, depths: Integers, n_leaves: Integers) -> None:
+    """The sum of the depths of the leaves of each tree, and their number."""
     for tree in range(len(starts) - 1):
-        here = slice(starts[tree], starts[tree + 1])
-        values = value[here]
-        for group in range(len(tiles)):
-            _walk(tiles[group], offset[here], threshold[here], left[here], leaves)
-            for lane in range(LANES):
-                draws[tree, group * LANES + lane] = values[leaves[lane]]
+        children = left[starts[tree] : starts[tree + 1]]
+        depth = np.zeros(len(children), np.int64)
+        for node in range(len(children)):
+            if children[node] == node:
+                depths[tree] += depth[node]
+                n_leaves[tree] += 1
+            else:
+                depth[children[node]] = depth[children[node] + 1] = depth[node] + 1
+
+
+def mean_depths(left: Places, starts: Integers) -> Integers:
+    """How deep the leaves of each tree are on average, rounded, (n_trees,); only the speed depends on it."""
+    depths, n_leaves = np.zeros((2, len(starts) - 1), dtype=np.int64)
+    _sum_depths(left, starts, depths, n_leaves)
+    return np.rint(depths / n_leaves).astype(np.int64)
 
 
 def moments_of(nodes: Nodes, X: Floats, n_threads: int) -> tuple[Floats, Floats]:
@@ -119,20 +165,17 @@ def moments_of(nodes: Nodes, X: Floats, n_threads: int) -> tuple[Floats, Floats]
     X : (n_rows, n_features), finite and within the range of float32
     """
     mean, std = np.empty(len(X)), np.empty(len(X))
-    n_trees = len(nodes[-1]) - 1
-    scaled = _with_offsets(nodes)
+    n_trees = len(nodes[-1])
 
     def work(rows: slice) -> None:
-        tiles = _tiles(X[rows])
-        first, excess, squares = np.zeros((3, len(tiles) * LANES))
-        _accumulate(tiles, scaled, first, excess, squares)
+        first, excess, squares = np.zeros((3, len(mean[rows])))
+        _accumulate(_single(X[rows]), nodes, first, excess, squares)
         # Measured from the first tree, so that the std is exactly 0 where all trees agree: ties must be ties, not
         # rounding. As the first tree is one of them, squares * n_trees is at least excess**2 * n_trees / (n_trees - 1):
         # what cancels costs at most log10(n_trees) digits, and the variance is never negative.
         variance = (squares - excess * excess / n_trees) / n_trees
-        n_rows = len(mean[rows])
-        mean[rows] = (first + excess / n_trees)[:n_rows]
-        std[rows] = np.sqrt(variance)[:n_rows]
+        mean[rows] = first + excess / n_trees
+        std[rows] = np.sqrt(variance)
 
     _each_block(work, X.shape, n_threads)
     return mean, std
@@ -145,41 +188,27 @@ def draws_of(nodes: Nodes, X: Floats, n_threads: int) -> Floats:
     ----------
     X : as `moments_of`
     """
-    draws = np.empty((len(nodes[-1]) - 1, len(X)))
-    scaled = _with_offsets(nodes)
+    draws = np.empty((len(nodes[-1]), len(X)))
 
     def work(rows: slice) -> None:
-        tiles = _tiles(X[rows])
-        block = np.empty((len(draws), len(tiles) * LANES))
-        _predict_each(tiles, scaled, block)
-        draws[:, rows] = block[:, : draws[:, rows].shape[1]]
+        block = np.empty_like(draws[:, rows], order="C")
+        _predict_each(_single(X[rows]), nodes, block)
+        draws[:, rows] = block
 
     _each_block(work, X.shape, n_threads)
     return draws
 
 
-def _with_offsets(nodes: Nodes) -> Nodes:
-    """For each node the place of its feature's first lane in a tile, instead of the feature."""
-    return (nodes[0] * np.uint32(LANES), *nodes[1:])
-
-
-def _tiles(X: Floats) -> Singles:
-    """`LANES` rows each, feature by feature, (n_tiles, n_features * LANES); the last one is filled up with zeros.
-
-    Cast to float32 as scikit-learn does.
-    """
-    n_tiles, n_features = -(-len(X) // LANES), X.shape[1]
-    rows = np.zeros((n_tiles * LANES, n_features), dtype=np.float32)
-    rows[: len(X)] = X
-    by_feature = rows.reshape(n_tiles, LANES, n_features).transpose(0, 2, 1)
-    return by_feature.reshape(n_tiles, n_features * LANES)
+def _single(X: Floats) -> Singles:
+    """Cast as scikit-learn does; always copied, since to the compiler a read-only array is of another type."""
+    return np.array(X, dtype=np.float32, order="C")
 
 
 def _blocks(n_rows: int, n_features: int, n_threads: int) -> list[slice]:
     """Blocks of rows, of equal size but for the last: as many for each thread."""
     share = -(-n_rows // n_threads)
     fit = max(_FEWEST_ROWS, _BLOCK_VALUES // n_features)
-    size = -(-n_rows // (n_threads * -(-share // fit) * LANES)) * LANES if n_rows else 1
+    size = -(-share // -(-share // fit)) if n_rows else 1
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 

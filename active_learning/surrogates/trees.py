@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 import joblib
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from active_learning.errors import ContractError
-from active_learning.surrogates.forest_kernel import Nodes, draws_of, moments_of
+from active_learning.surrogates.forest_kernel import Nodes, draws_of, mean_depths, moments_of
 
 __all__ = ["Trees"]
 
@@ -129,9 +130,10 @@ class Trees:
         """The parameters of this class by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    @property
+    @cached_property
     def _nodes(self) -> Nodes:
-        return self.feature, self.threshold, self.left, self.value, self.starts
+        depths = mean_depths(self.left, self.starts)
+        return self.feature, self.threshold, self.left, self.value, self.starts, depths
 
     def moments(self, X: Floats, n_jobs: int | None = None) -> tuple[Floats, Floats]:
         """Mean and standard deviation (divided by n_trees) over the trees, (n_rows,) each.

@@ -1,8 +1,9 @@
 """What the README and the docs show is run: files are written, commands and code are executed, tables are assembled.
 
-In a page, a ``python`` or ``toml`` block whose first line is a comment with a path is that file. Other ``python``
-blocks are run one after the other in one namespace, other ``toml`` blocks are tables of a campaign file. ``bash``
-blocks are run line by line. A block after ``<!-- not run: reason -->`` is not run; its commands must still exist.
+In a page, a ``python`` or ``toml`` block whose first line is a comment with a path is that file, and so is any block
+after ``<!-- file: path -->``. Other ``python`` blocks are run one after the other in one namespace; other ``toml``
+blocks are tables of a campaign file, and pools that need no server are read. ``bash`` blocks are run line by line. A
+block after ``<!-- not run: reason -->`` is not run; its commands must still exist.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,16 @@ import click
 import pytest
 
 from active_learning.config import read_campaign_file
+from active_learning.domain.candidate import Candidate
+from active_learning.domain.protocols import KnowsLabels
 from active_learning.engine.assembly import assemble
 from flows.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 _BLOCK = re.compile(
-    r"(?:^<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
+    r"(?:^<!-- (?:not run: (?P<reason>[^\n]+?)|file: (?P<file>\S+)) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
 )
 _PATH = re.compile(r"# (\S+\.(?:py|toml))\n")
 
@@ -43,18 +48,19 @@ class Block:
     body: str
     line: int
     reason: str | None
+    file: str | None = None
 
     @property
     def path(self) -> str | None:
         """The file that it is, if it says so."""
         found = _PATH.match(self.body)
-        return found[1] if found else None
+        return found[1] if found else self.file
 
 
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [
-        Block(found["language"], found["body"], text.count("\n", 0, found.start()) + 1, found["reason"])
+        Block(found["language"], found["body"], text.count("\n", 0, found.start()) + 1, found["reason"], found["file"])
         for found in _BLOCK.finditer(text)
     ]
 
@@ -145,7 +151,7 @@ def test_the_files_that_the_docs_name_are_there(readme_folder: Path) -> None:
         section = page.partition(heading)[2].partition("\n## ")[0]
         named = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
         assert named, f"no table under '{heading}'"
-        optional = {"campaign.db-wal", "ended_by"}
+        optional = {"campaign.db-wal", "ended_by", "features", "memory"}
         missing = [
             name for name in named if name not in optional and not list(folder.glob(re.sub(r"<\w+>", "*", name)))
         ]
@@ -202,9 +208,51 @@ def test_the_tables_of_a_page_are_parts_of_a_campaign_file(page: Path, here: Pat
             assemble(read_campaign_file(write_campaign(here, **tomllib.loads(block.body))))
 
 
+def _pools() -> list[Any]:
+    page = ROOT / "docs" / "pools.md"
+    return [
+        pytest.param(tables, id=tables["pool"]["kind"])
+        for tables in (tomllib.loads(b.body) for b in blocks_of(page) if b.language == "toml" and b.path is None)
+        if tables["pool"]["kind"] not in ("optimade", "materials_project")
+    ]
+
+
+@pytest.mark.parametrize("tables", _pools())
+def test_the_pools_of_the_docs_that_need_no_server_hold_candidates(
+    tables: dict[str, Any], here: Path, write_campaign: Any
+) -> None:
+    _write_files(ROOT / "docs" / "pools.md", here)
+    (here / "structures").mkdir()
+    for name, text in _SALTS.items():
+        (here / "structures" / name).write_text(text)
+    pool = assemble(read_campaign_file(write_campaign(here, **tables))).pool
+    taken = [item for item in islice(pool.read(), 200) if isinstance(item, Candidate)]
+    assert len(taken) >= 2
+    if isinstance(pool, KnowsLabels) and tables["pool"].get("label"):
+        known = dict(pool.known_labels(tables["target"]["property"]))
+        assert 0 < len(known) < len(taken)
+
+
+_SALTS = {
+    f"{cation}{anion}.vasp": f"""{cation}{anion}
+{length}
+0 .5 .5
+.5 0 .5
+.5 .5 0
+{cation} {anion}
+1 1
+Direct
+0 0 0
+.5 .5 .5
+"""
+    for cation, anion, length in (("Li", "F", 4.03), ("Mg", "O", 4.21), ("Na", "F", 4.63))
+}
+"""Rock salt, as POSCAR files."""
+
+
 def test_the_plug_ins_of_the_docs_keep_the_laws_that_their_tests_check(here: Path) -> None:
     tests = [file for file in _write_files(ROOT / "docs" / "plugins.md", here) if file.name.startswith("test_")]
-    assert len(tests) == 3
+    assert len(tests) == 4
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(file.name for file in tests)],
         cwd=here,

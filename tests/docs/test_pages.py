@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
-from active_learning.plugins import GROUPS
+from active_learning.featurizers.registry import DESCRIPTORS
+from active_learning.plugins import GROUPS, installed
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -44,7 +46,7 @@ def test_every_page_of_the_docs_is_linked_from_the_readme() -> None:
 def test_decisions_are_numbered_without_a_gap_and_have_all_their_sections() -> None:
     pages = sorted((ROOT / "docs" / "adr").glob("*.md"))
     assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
-    assert len(pages) >= 11
+    assert len(pages) >= 17
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert re.match(rf"# {page.name[:4]} \S", text), f"{page.name} does not begin with its number and title"
@@ -72,6 +74,24 @@ def test_the_reference_of_the_campaign_file_is_up_to_date() -> None:
     found.loader.exec_module(module)
     page = (ROOT / "docs" / "campaign-file.md").read_text(encoding="utf-8")
     assert page == module.reference(), "run: python docs/make_reference.py"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_tables_that_come_from_code_and_measurements_are_up_to_date(
+    page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    tables = importlib.import_module("make_tables")
+    text = page.read_text(encoding="utf-8")
+    assert text == tables.filled(text), "run: python docs/make_tables.py"
+
+
+def test_every_descriptor_and_every_pool_is_documented() -> None:
+    descriptors = (ROOT / "docs" / "descriptors.md").read_text(encoding="utf-8")
+    assert [name for name in DESCRIPTORS if f"| `{name}` |" not in descriptors] == []
+    pools = (ROOT / "docs" / "pools.md").read_text(encoding="utf-8")
+    kinds = [info.kind for info in installed("pools") if info.distribution.startswith("motherlode ")]
+    assert [kind for kind in kinds if f"\n## `{kind}`\n" not in pools] == []
 
 
 def test_every_kind_of_plug_in_and_every_contract_suite_is_documented() -> None:

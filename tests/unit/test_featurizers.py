@@ -179,6 +179,11 @@ def test_two_descriptors_that_give_a_feature_of_the_same_name_are_refused_with_t
     assert len(set(labeled.names)) == 8 + 135
 
 
+def test_descriptors_that_share_a_name_are_refused_before_one_of_them_is_computed() -> None:
+    with pytest.raises(UserError, match="Both 'yang_solid_solution' and 'wen_alloys' give a feature 'Yang delta'"):
+        _ = featurizer("yang_solid_solution", "wen_alloys").parts
+
+
 def test_all_faults_of_the_sets_are_named_at_once_with_what_was_meant() -> None:
     with pytest.raises(ValidationError) as caught:
         featurizer("magpi", "density", {"name": "voronoi", "cutof": 5.0, "symm_weights": "mass"}, 7)

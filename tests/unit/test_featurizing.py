@@ -375,6 +375,8 @@ class _Part:
         self.log = log
 
     def featurize(self, candidates):
+        if "Al" not in candidates[0].amounts:
+            raise KeyError("hydrogen is tried first, and is not in the pool")
         handle = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.write(handle, f"{candidates[0].id}\\n".encode())  # one line a chunk that was begun
         os.close(handle)

@@ -161,11 +161,11 @@ def test_no_digit_depends_on_threads_or_blocks(
 
 
 @given(n_rows=st.integers(0, 100_000), n_features=st.integers(1, 5_000), n_threads=st.integers(1, 64))
-def test_blocks_are_all_rows_once_and_whole_tiles(n_rows: int, n_features: int, n_threads: int) -> None:
+def test_blocks_are_all_rows_once(n_rows: int, n_features: int, n_threads: int) -> None:
     blocks = _blocks(n_rows, n_features, n_threads)
     assert [block.start for block in blocks] == [0, *(block.stop for block in blocks[:-1])][: len(blocks)]
     assert (blocks[-1].stop if blocks else 0) == n_rows
-    assert all((block.stop - block.start) % LANES == 0 for block in blocks[:-1])
+    assert all(block.stop > block.start for block in blocks)
 
 
 @pytest.mark.parametrize("value", [0.1, -1.7e300, 5e-324])
@@ -286,8 +286,9 @@ def test_where_no_compiled_code_can_be_kept_it_is_made_anew(tmp_path: Path) -> N
     code = """
 import numpy as np
 from active_learning.surrogates.forest_kernel import moments_of
-one, left = np.zeros(1), np.zeros(1, np.uint32)
-print(moments_of((left, np.full(1, np.inf, np.float32), left, one + 7, np.arange(2)), np.ones((1, 1)), 1)[0][0])
+left = np.zeros(1, np.uint32)
+nodes = (left, np.full(1, np.inf, np.float32), left, np.full(1, 7.0), np.arange(2), np.arange(1))
+print(moments_of(nodes, np.ones((1, 1)), 1)[0][0])
 """
     # Of numba's places for compiled code this one is for notebooks only.
     assert _python(code, NUMBA_CACHE_LOCATOR_CLASSES="IPythonCacheLocator") == "7.0"
@@ -314,7 +315,7 @@ import os
 import numpy as np
 from active_learning.surrogates.forest_kernel import moments_of
 left = np.zeros(1, np.uint32)
-nodes = (left, np.full(1, np.inf, np.float32), left, np.ones(1), np.arange(2))
+nodes = (left, np.full(1, np.inf, np.float32), left, np.ones(1), np.arange(2), np.arange(1))
 X = np.ones((4096, 1))
 moments_of(nodes, X, 4)
 child = os.fork()
