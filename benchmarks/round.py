@@ -1,6 +1,6 @@
 """One round at scale: learn from 1,000 labels, score a million candidates, choose 50; ours and what people do today.
 
-    python benchmarks/round.py                       # about seven minutes on two quiet cores, 4 GB of disk and memory
+    python benchmarks/round.py                       # about seven minutes on two cores, 4 GB of disk, 9 GB of memory
     python benchmarks/round.py --size 100000
 
 The pool is `compositions` on a grid, described by magpie's 132 features; the property is made up, the 1,000 labels are
@@ -19,7 +19,8 @@ another.
   predicts for all candidates, mean + std, the 50 best (modAL chooses no diverse batches for regression). The matrix is
   float32 already: of float64, each tree would make its own copy.
 
-It also says how far the others' means and deviations are from ours, over all candidates. Writes benchmarks/results/round.json.
+It also says how far the others' means and deviations are from ours, over all candidates. Writes
+benchmarks/results/round.json.
 """
 
 from __future__ import annotations

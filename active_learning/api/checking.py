@@ -156,7 +156,7 @@ def _features(kit: Kit, pool: PoolFile, sample: list[Candidate], folder: Path) -
         "features",
         f"{estimate.n_features} in all: {in_words(estimate.seconds)} on {n_workers} cores,"
         f" {_size(estimate.n_workers * estimate.worker_bytes + estimate.own_bytes)} of memory,"
-        f" {_size(estimate.disk_bytes)} on disk while it works and half of it afterwards",
+        f" {_size(estimate.disk_bytes)} on disk while it works and {_size(estimate.kept_bytes)} afterwards",
         is_fault=estimate.disk_bytes > estimate.free_bytes,
     )
     if estimate.failures:

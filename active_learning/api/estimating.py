@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +13,14 @@ from active_learning.domain.candidate import Candidate
 from active_learning.engine.assembly import Kit
 from active_learning.engine.chunks import FeaturizerAddress, Group, all_parts, parts_of
 from active_learning.engine.featurizing import featurize_group, let_workers_go
+from active_learning.engine.memory import peak_bytes
 from active_learning.engine.pool_file import PoolFile, write_candidates
 from active_learning.engine.spreading import Threads
 from active_learning.store import Blobs
 
 __all__ = ["Estimate", "PartCost", "described", "estimate_features", "in_words"]
 
-_BYTES_A_CANDIDATE = 250
+_BYTES_A_CANDIDATE = 350
 """What the campaign's own process holds of each candidate of a large pool (benchmarks/growth.py)."""
 
 
@@ -58,7 +57,7 @@ class Estimate:
     n_lost : how many of them the campaign could not use, as ``missing`` in [features] says
     failures : why
     worker_bytes, own_bytes : memory of each process that featurizes, and of the campaign's own
-    disk_bytes, free_bytes : while it works, about twice what stays; and what the disk has
+    disk_bytes, kept_bytes, free_bytes : while it works; of it afterwards; and what the disk has
     """
 
     parts: tuple[PartCost, ...]
@@ -69,6 +68,7 @@ class Estimate:
     worker_bytes: float
     own_bytes: float
     disk_bytes: float
+    kept_bytes: float
     free_bytes: float
 
     @property
@@ -110,6 +110,7 @@ def estimate_features(kit: Kit, pool: PoolFile, sample: Sequence[Candidate], fol
     costs: dict[str, PartCost] = {}
     failures: dict[str, None] = {}
     n_features = sum(len(part.names) for part in all_of_it)
+    worker_bytes = 0.0
     n_missing = dict.fromkeys((candidate.id for candidate in sample), 0)
     samples: dict[Group, Sequence[Candidate]] = {"compositions": tuple(compositions.values()), "candidates": sample}
     for group, some in samples.items():
@@ -136,20 +137,22 @@ def estimate_features(kit: Kit, pool: PoolFile, sample: Sequence[Candidate], fol
         for candidate in sample:
             own = candidate.id if group == "candidates" else compositions[candidate.formula].id
             n_missing[candidate.id] += missing[own]
-        for part, seconds in zip(parts, found.folder.seconds(start, stop), strict=True):
+        spent, peak = found.folder.costs(start, stop)
+        worker_bytes = max(worker_bytes, peak)
+        for part, seconds in zip(parts, spent, strict=True):
             n = len(part.names)
             costs[part.label] = PartCost(part.label, n, part.of_composition, float(seconds) / stop, n_rows[group])
     parts_in_order = tuple(costs[part.label] for part in all_of_it)
-    matrix = 8.0 * len(pool) * sum(part.n_features for part in parts_in_order)
     return Estimate(
         parts=parts_in_order,
         n_lacking=sum(n > 0 for n in n_missing.values()),
         n_lost=sum(n >= (1 if features.missing == "drop_candidate" else n_features) for n in n_missing.values()),
         failures=tuple(failures),
         n_workers=n_workers,
-        worker_bytes=_peak(resource.RUSAGE_CHILDREN),
-        own_bytes=_peak(resource.RUSAGE_SELF) + _BYTES_A_CANDIDATE * len(pool),
-        disk_bytes=2 * matrix + pool.path.stat().st_size,
+        worker_bytes=worker_bytes,
+        own_bytes=peak_bytes() + _BYTES_A_CANDIDATE * len(pool),
+        disk_bytes=_disk_bytes(parts_in_order, len(pool)) + pool.path.stat().st_size,
+        kept_bytes=8.0 * len(pool) * n_features + pool.path.stat().st_size,
         free_bytes=float(shutil.disk_usage(folder).free),
     )
 
@@ -158,10 +161,12 @@ def _n_compositions(pool: PoolFile) -> int:
     return len(pool.column("formula").unique())
 
 
-def _peak(who: int) -> float:
-    """The most memory a process (or the largest of those it waited for) had, bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(who).ru_maxrss) * unit
+def _disk_bytes(parts: Sequence[PartCost], n_candidates: int) -> float:
+    """Chunks and result at once; compositions beside candidates are brought together in a file of their own."""
+    chunks = sum(8.0 * part.n_features * part.n_rows for part in parts)
+    shared = sum(8.0 * part.n_features * part.n_rows for part in parts if part.of_composition)
+    is_mixed = len({part.of_composition for part in parts}) == 2
+    return chunks + (shared if is_mixed else 0.0) + 8.0 * n_candidates * sum(part.n_features for part in parts)
 
 
 def described(estimate: Estimate) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,9 +46,9 @@ class CampaignRecord:
     now: datetime
     spec: Mapping[str, Any]
     versions: Mapping[str, str]
-    candidate_ids: tuple[str, ...]
-    formulas: tuple[str, ...]
-    origins: tuple[str, ...]
+    candidate_ids: Sequence[str]
+    formulas: Sequence[str]
+    origins: Sequence[str]
     X: NDArray[np.floating[Any]]
     feature_names: tuple[str, ...]
     read: int
@@ -58,6 +58,11 @@ class CampaignRecord:
     requests: tuple[Request, ...]
     labels: tuple[Label, ...]
     prediction: Prediction | None
+
+    def rows_of(self, candidate_ids: Iterable[str]) -> dict[str, int]:
+        """The rows of those candidates that have one."""
+        wanted = frozenset(candidate_ids)
+        return {candidate: row for row, candidate in enumerate(self.candidate_ids) if candidate in wanted}
 
     @property
     def target_labels(self) -> tuple[Label, ...]:

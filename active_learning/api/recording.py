@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
@@ -28,12 +29,12 @@ def _prediction(facts: Facts, blobs: Blobs) -> Prediction | None:
 def record_of(facts: Facts, kit: Kit, blobs: Blobs, now: datetime) -> CampaignRecord:
     """The campaign as it stands."""
     features = None if facts.features is None else FeatureFile(facts.features, blobs)
-    ids = () if features is None else tuple(features.ids)
-    formulas: tuple[str, ...] = ()
-    origins: tuple[str, ...] = ()
-    if facts.pool is not None and ids:
+    ids: Sequence[str] = () if features is None else features.ids
+    formulas: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    if facts.pool is not None and features is not None:
         pool = PoolFile(blobs.path(str(facts.pool["file"])))
-        formulas, origins = pool.formulas(ids), pool.origins(ids)
+        formulas, origins = pool.texts("formula", features.ids), pool.texts("origin", features.ids)
     references = {r.candidate_id for r in facts.requests if r.purpose is Purpose.REFERENCE}
     return CampaignRecord(
         name=facts.name,

@@ -107,17 +107,17 @@ def tell(
         If a row names no candidate of the pool, another unit than the target's, or no finite number; then nothing is
         stored.
     """
-    ids, formulas = pool.ids, pool.formulas(pool.ids)
-    by_formula: dict[str, list[str]] = {}
-    for candidate, formula in zip(ids, formulas, strict=True):
-        by_formula.setdefault(formula, []).append(candidate)
+    labels = list(labels)
+    named = list(dict.fromkeys(told.candidate for told in labels if told.candidate in pool))
+    formula_of = dict(zip(named, pool.formulas(named), strict=True))
+    by_formula = pool.named({told.candidate for told in labels} - formula_of.keys())
     checked, faults = [], []
     for told in labels:
         try:
             if told.unit and target.unit and told.unit != target.unit:
                 raise ValueError(f"unit '{told.unit}', but {target.property} is in '{target.unit}'")
             candidate = _resolve(told, pool, by_formula)
-            checked.append(_label(told, candidate, pool.formulas([candidate])[0], target, now))
+            checked.append(_label(told, candidate, formula_of.get(candidate, told.candidate), target, now))
         except (ValueError, ContractError) as error:
             faults.append(f"  {told.source or told.candidate}: {error}")
     if faults:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from active_learning.domain.candidate import Candidate, content_hash
 from active_learning.domain.protocols import FeatureBlock, FeaturePart, Featurizer, HasParts, Remembers
+from active_learning.engine.memory import peak_bytes
 from active_learning.plugins import load
 
 __all__ = ["ChunkFolder", "FeaturizerAddress", "Group", "all_parts", "featurizer_of", "parts_of"]
@@ -117,12 +118,13 @@ class ChunkFolder:
         return {(int(match[1]), int(match[2])) for match in matches if match}
 
     def save(self, start: int, stop: int, block: FeatureBlock, seconds: Sequence[float] | Floats = ()) -> None:
-        """Write a chunk, and how long each part took."""
+        """Write a chunk, how long each part took, and how much memory this process had."""
         failures = json.dumps({str(row): reason for row, reason in block.failures.items()})
         path = self.file(start, stop)
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.part")
         with temporary.open("wb") as file:
-            np.savez(file, values=block.values, failures=np.array(failures), seconds=np.asarray(seconds, dtype=float))
+            spent = np.asarray(seconds, dtype=np.float64)
+            np.savez(file, values=block.values, failures=np.array(failures), seconds=spent, peak=peak_bytes())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -133,10 +135,10 @@ class ChunkFolder:
             failures = json.loads(str(file["failures"]))
             return FeatureBlock(file["values"], {int(row): reason for row, reason in failures.items()})
 
-    def seconds(self, start: int, stop: int) -> Floats:
-        """How long each part took for a chunk, (n_parts,)."""
+    def costs(self, start: int, stop: int) -> tuple[Floats, float]:
+        """How long each part took for a chunk, (n_parts,), and the memory of the process that computed it, bytes."""
         with np.load(self.file(start, stop), allow_pickle=False) as file:
-            return np.asarray(file["seconds"], dtype=np.float64)
+            return np.asarray(file["seconds"], dtype=np.float64), float(file["peak"])
 
     def blocks(self, chunks: Sequence[tuple[int, int]]) -> Iterator[tuple[int, FeatureBlock]]:
         """Chunk by chunk, each with its first row."""

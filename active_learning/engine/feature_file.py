@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from active_learning.engine.ids import CandidateIds
 from active_learning.store import Blobs
 
-__all__ = ["FeatureFile", "FeatureIndex", "read_rows", "write_features", "write_header"]
+__all__ = ["FeatureFile", "FeatureIndex", "read_rows", "read_some", "write_features", "write_header"]
 
 Floats = NDArray[np.float64]
 
@@ -91,6 +91,21 @@ def read_rows(path: Path, start: int, stop: int) -> Floats:
     return flat.reshape(stop - start, width)
 
 
+def read_some(path: Path, rows: NDArray[np.intp]) -> Floats:
+    """Any rows of a matrix in a .npy file, (n_rows, n_columns), read and not mapped: of a map the system takes in the
+    neighbors of each row that is looked at, and a few thousand rows count as the whole file."""
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(mapped):
+        raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(mapped)}")
+    found = np.empty((len(rows), *mapped.shape[1:]), dtype=mapped.dtype)
+    stride = int(np.prod(mapped.shape[1:])) * mapped.itemsize
+    with path.open("rb", buffering=0) as file:
+        for place, row in enumerate(rows.tolist()):
+            file.seek(mapped.offset + row * stride)
+            file.readinto(found[place])
+    return found
+
+
 @dataclass(frozen=True)
 class FeatureFile:
     """Stored features. Rows are in the order of the candidates' ids; a candidate that failed has none."""
@@ -116,7 +131,7 @@ class FeatureFile:
 
     def rows(self, rows: Sequence[int] | NDArray[np.intp]) -> Floats:
         """Some rows, (n_rows, n_features), in memory."""
-        return np.array(self.X[np.asarray(rows, dtype=np.intp)])
+        return read_some(self.path, np.asarray(rows, dtype=np.intp))
 
     def blocks(self, size: int) -> Iterator[tuple[int, Floats]]:
         """All rows in order, `size` at a time, each block with the number of its first row."""

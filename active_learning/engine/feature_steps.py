@@ -111,7 +111,9 @@ def _groups(bench: Workbench, pool: PoolFile, columns: _Columns, spread: Spread)
     """Compute what each group of descriptors needs."""
     groups: dict[Group, _Group] = {}
     if len(columns.of_group["compositions"]):
-        compositions, row_of = _compositions(pool, bench.chunks)
+        compositions, row_of = pool, None
+        if pool.column("crystal").null_count < len(pool):
+            compositions, row_of = _compositions(pool, bench.chunks)
         groups["compositions"] = _Group(_run(bench, compositions, "compositions", spread, columns.names), row_of)
     if len(columns.of_group["candidates"]):
         groups["candidates"] = _Group(_run(bench, pool, "candidates", spread, columns.names))
@@ -162,8 +164,8 @@ class Matrix:
 
     def blocks(self) -> Iterator[tuple[Floats, dict[int, str]]]:
         """(any, n_features) with NaN where something is missing, and the reasons by row of the block."""
-        shared = self._of_compositions
-        own = self.groups.get("candidates")
+        shared, mine = self._of_compositions, self._mine
+        own = self.groups.get(mine)
         spans = own.chunks.chunks if own else [(s, min(s + _BLOCK, self.n_rows)) for s in range(0, self.n_rows, _BLOCK)]
         for start, stop in spans:
             values = np.full((stop - start, len(self.columns.names)), np.nan)
@@ -174,18 +176,24 @@ class Matrix:
                 reasons = {i: why[r] for i, r in enumerate(row_of[start:stop].tolist()) if r in why}
             if own:
                 block = own.chunks.folder.load(start, stop)
-                values[:, self.columns.of_group["candidates"]] = block.values
+                values[:, self.columns.of_group[mine]] = block.values
                 for row, reason in block.failures.items():
                     reasons[row] = f"{reasons[row]}; {reason}" if row in reasons else reason
             yield values, reasons
+
+    @property
+    def _mine(self) -> Group:
+        """The group whose chunks are taken as they are: they have a row for each candidate."""
+        alone = self.groups.get("compositions") if "candidates" not in self.groups else None
+        return "compositions" if alone is not None and alone.row_of is None else "candidates"
 
     @cached_property
     def _of_compositions(self) -> tuple[Floats, dict[int, str], NDArray[np.intp]] | None:
         """Features of all compositions (a file that is mapped), reasons, and the row of each candidate."""
         group = self.groups.get("compositions")
-        if group is None:
+        if group is None or self._mine == "compositions":
             return None
-        assert group.row_of is not None
+        row_of = np.arange(self.n_rows) if group.row_of is None else group.row_of
         width = len(self.columns.of_group["compositions"])
         n_rows = group.chunks.chunks[-1][1] if group.chunks.chunks else 0
         path = group.chunks.folder.path / "matrix.npy"
@@ -196,7 +204,7 @@ class Matrix:
             for start, block in group.chunks.folder.blocks(group.chunks.chunks):
                 file.write(np.ascontiguousarray(block.values, dtype="<f8").data)
                 why |= {start + row: reason for row, reason in block.failures.items()}
-        return np.load(path, mmap_mode="r", allow_pickle=False), why, group.row_of
+        return np.load(path, mmap_mode="r", allow_pickle=False), why, row_of
 
 
 def _store(bench: Workbench, pool: PoolFile, matrix: Matrix) -> dict[str, object]:

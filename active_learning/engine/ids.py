@@ -58,10 +58,18 @@ class CandidateIds(Sequence[str]):
 
     def rows(self, candidate_ids: Iterable[str]) -> NDArray[np.intp]:
         """The places of those ids that are there, in the order given."""
-        found = (self._find(candidate) for candidate in candidate_ids)
-        return np.array([row for row in found if row is not None], dtype=np.intp)
+        if isinstance(candidate_ids, CandidateIds):  # all at once: there may be a million
+            if not len(self):
+                return np.empty(0, dtype=np.intp)
+            found = np.minimum(np.searchsorted(self.array, candidate_ids.array), len(self) - 1)
+            mine: NDArray[np.intp] = found[self.array[found] == candidate_ids.array]
+            return mine
+        rows = (self._find(candidate) for candidate in candidate_ids)
+        return np.array([row for row in rows if row is not None], dtype=np.intp)
 
     def _find(self, candidate_id: str) -> int | None:
         key = np.bytes_(candidate_id.encode())
+        if key.itemsize > self.array.itemsize:  # a formula, say; numpy would widen all ids to compare them
+            return None
         row = int(np.searchsorted(self.array, key))
         return row if row < len(self.array) and self.array[row] == key else None

@@ -7,14 +7,15 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from active_learning.domain.candidate import Candidate, Crystal, Dropped
 from active_learning.engine.ids import CandidateIds
 from active_learning.store import Blobs
 
-__all__ = ["ROW_GROUP", "PoolFile", "write_candidates", "write_pool"]
+__all__ = ["ROW_GROUP", "PoolFile", "Texts", "write_candidates", "write_pool"]
 
 ROW_GROUP = 4096
 """Candidates that are written and read together."""
@@ -172,6 +173,32 @@ def _taken(
         tally.dropped[lost.kind] += 1
 
 
+class Texts(Sequence[str]):
+    """Texts as Arrow holds them, in little room: each is made when it is looked at.
+
+    Parameters
+    ----------
+    array : Arrow array of strings, perhaps with a dictionary
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> Texts: ...
+    def __getitem__(self, row: Any) -> Any:
+        return Texts(self._array[row]) if isinstance(row, slice) else self._array[int(row)].as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), ROW_GROUP):
+            yield from self._array.slice(start, ROW_GROUP).to_pylist()
+
+
 @dataclass(frozen=True)
 class PoolFile:
     """A stored pool, read as needed."""
@@ -192,7 +219,10 @@ class PoolFile:
     def ids(self) -> CandidateIds:
         """Candidate ids, in order."""
         column = self._file.read(columns=["id"], use_threads=False)["id"]
-        return CandidateIds(np.array(column.to_numpy(zero_copy_only=False), dtype=np.bytes_))
+        # Straight from Arrow's memory: a Python text of each would take a hundred bytes.
+        chunks = [chunk for chunk in column.cast(pa.binary(16)).chunks if len(chunk)]
+        parts = [np.frombuffer(chunk.buffers()[1], "S16")[chunk.offset :][: len(chunk)] for chunk in chunks]
+        return CandidateIds(np.concatenate([np.empty(0, "S16"), *parts]))
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
@@ -208,13 +238,37 @@ class PoolFile:
         """The file, row or prototype that each came from."""
         return self._column("origin", candidate_ids)
 
+    def named(self, formulas: Collection[str]) -> dict[str, list[str]]:
+        """Formula -> ids of the candidates that have it; only of those asked for, and only if there is one."""
+        found: dict[str, list[str]] = {}
+        if formulas:
+            column = self.column("formula")
+            rows = np.flatnonzero(pc.is_in(column, value_set=pa.array(sorted(formulas), pa.string())).to_numpy())
+            for row, formula in zip(rows.tolist(), column.take(rows).to_pylist(), strict=True):
+                found.setdefault(formula, []).append(self.ids[row])
+        return found
+
+    def texts(self, name: str, ids: CandidateIds) -> Texts:
+        """A column of texts for candidates of the pool, in the order of their ids."""
+        column = self.column(name)
+        if name == "origin":  # long, and often the same
+            column = column.dictionary_encode()
+        column = column.combine_chunks()
+        return Texts(column if len(ids) == len(self) else column.take(self.ids.rows(ids)))
+
     def column(self, name: str) -> Any:
         """A whole column, as Arrow has it."""
         return self._file.read(columns=[name], use_threads=False)[name]
 
     def _column(self, name: str, candidate_ids: Sequence[str]) -> tuple[str, ...]:
-        rows = [self.ids.row(candidate) for candidate in candidate_ids]
-        return tuple(self.column(name).take(rows).to_pylist()) if rows else ()
+        rows = np.array([self.ids.row(candidate) for candidate in candidate_ids], dtype=np.intp)
+        if not len(rows):
+            return ()
+        groups, group_of = np.unique(np.searchsorted(self._starts, rows, side="right") - 1, return_inverse=True)
+        table = self._file.read_row_groups(groups.tolist(), columns=[name], use_threads=False)
+        sizes = np.diff(np.append(self._starts, len(self)))[groups]
+        first = np.cumsum(sizes) - sizes
+        return tuple(table[name].take(first[group_of] + rows - self._starts[groups][group_of]).to_pylist())
 
     def candidates(self, start: int, stop: int) -> list[Candidate]:
         """The candidates in rows start to stop."""

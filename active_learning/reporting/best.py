@@ -74,18 +74,17 @@ def distinct_best(record: CampaignRecord) -> tuple[BestMaterial, ...]:
         if label.candidate_id not in members:
             members.append(label.candidate_id)
     requests = {request.id: request for request in record.requests}
-    formulas = dict(zip(record.candidate_ids, record.formulas, strict=True))
-    origins = dict(zip(record.candidate_ids, record.origins, strict=True))
+    rows = record.rows_of(label.candidate_id for label in labels)
     best: dict[str, BestMaterial] = {}
     for i in sorted(range(len(labels)), key=lambda i: (-merits[i], labels[i].candidate_id)):
         label = labels[i]
         request = requests.get(label.request_id) if label.request_id else None
         # A label may be told for a candidate that is not among the features' rows.
-        formula = formulas.get(label.candidate_id) or (request.formula if request else label.candidate_id)
+        row = rows.get(label.candidate_id)
+        formula = (request.formula if request else label.candidate_id) if row is None else record.formulas[row]
+        origin = "" if row is None else record.origins[row]
         key = material_key(label)
-        best.setdefault(
-            key, BestMaterial(label, formula, origins.get(label.candidate_id, ""), request, tuple(groups[key]))
-        )
+        best.setdefault(key, BestMaterial(label, formula, origin, request, tuple(groups[key])))
     return tuple(best.values())
 
 

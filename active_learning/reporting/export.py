@@ -21,7 +21,7 @@ STRUCTURES = ("extxyz", "cif")
 
 
 def _labels(record: CampaignRecord) -> pd.DataFrame:
-    formulas = dict(zip(record.candidate_ids, record.formulas, strict=True))
+    row_of = record.rows_of(label.candidate_id for label in record.labels)
     requests = {request.id: request for request in record.requests}
     rows = []
     for label in record.labels:
@@ -29,7 +29,7 @@ def _labels(record: CampaignRecord) -> pd.DataFrame:
         rows.append(
             {
                 "candidate": label.candidate_id,
-                "formula": formulas.get(label.candidate_id),
+                "formula": record.formulas[row_of[label.candidate_id]] if label.candidate_id in row_of else None,
                 "property": label.property,
                 "value": label.value,
                 "unit": label.unit,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,10 +19,13 @@ import numpy as np
 import pytest
 
 from active_learning.api.campaign import Campaign
+from active_learning.domain import actions as do
 from active_learning.domain.candidate import Candidate
 from active_learning.engine import featurizing
 from active_learning.engine.chunks import FeaturizerAddress
+from active_learning.engine.feature_steps import computed
 from active_learning.engine.featurizing import FeaturizedGroup, featurize_group, let_workers_go
+from active_learning.engine.performing import perform
 from active_learning.engine.pool_file import PoolFile, write_pool
 from active_learning.engine.spreading import Threads
 from active_learning.errors import BackendError, CampaignFailed
@@ -33,6 +37,7 @@ _OWN = """
 import os
 import resource
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -79,6 +84,17 @@ class Moody:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
                 case "fail":
                     failures[row] = "told to fail"
+                case "speak oddly":
+                    failures[row] = ValueError("many\\n  lines " * 1000)
+                case "one row":
+                    return FeatureBlock(np.array([[1.0, 2.0]] if len(candidates) > 1 else [[1.0]]))
+                case "wrong row":
+                    failures[-1] = "who?"
+                case "end the worker and hang":
+                    os.kill(os.getppid(), signal.SIGKILL)
+                    time.sleep(3600)
+                case "leave a process":
+                    subprocess.Popen(["sleep", "3600"])
         return FeatureBlock(np.array([[sum(c.amounts.values()), len(c.elements)] for c in candidates]), failures)
 
 
@@ -99,6 +115,28 @@ class Composed:
         self.parts = (_Part(calm, "first", False, False), _Part(options, "shared", True, True),
                       _Part(options, "moody", False, False))
         self.names = tuple(name for part in self.parts for name in part.names)
+
+
+class Batched(Moody):
+    \"\"\"All candidates at once, but no hydrogen.\"\"\"
+
+    def __init__(self, options):
+        super().__init__(options)
+        part = _Part(options, "batch", False, True)
+        part.featurize, self.names = self.featurize, part.names
+        self.parts = (part,)
+
+    def featurize(self, candidates):
+        if candidates[0].formula == "H":
+            raise KeyError("H")
+        return super().featurize(candidates)
+
+
+class Unordered(Moody):
+    names = tuple({f"feature {n}" for n in range(20)})
+
+    def featurize(self, candidates):
+        return FeatureBlock(np.tile([float(name.split()[1]) for name in self.names], (len(candidates), 1)))
 
 
 class Lame(Moody):
@@ -210,6 +248,9 @@ _MOODY = "moody_featurizers:Moody"
         ("hang", f"{_MOODY}: took longer than the time limit of 0.4 s"),
         ("hang in C", f"{_MOODY}: took longer than the time limit of 0.4 s"),
         ("fail", "told to fail"),
+        ("one row", f"{_MOODY}: ContractError: values have shape (1, 1), for 1 candidates and 2 features"),
+        ("wrong row", f"{_MOODY}: ContractError: failures name the rows [-1] of 1"),
+        ("speak oddly", ("many lines " * 100)[:300]),
     ],
 )
 def test_what_a_candidate_does_to_a_featurizer_costs_itself_only(bench: Bench, mood: str, reason: str) -> None:
@@ -222,6 +263,113 @@ def test_what_a_candidate_does_to_a_featurizer_costs_itself_only(bench: Bench, m
     # Whoever was computed before the death is not computed again; one that failed is asked again for its reason.
     twice = {candidate for candidate, n in bench.computed.items() if n > 1}
     assert twice <= {bench.id_of("AgCu2")}
+
+
+@pytest.mark.parametrize(
+    ("mood", "reason"),
+    [
+        ("one row", "batch: ContractError: values have shape (1, 1), for 1 candidates and 2 features"),
+        ("wrong row", "batch: ContractError: failures name the rows [-1] of 1"),
+        ("raise", "batch: RuntimeError: against the law"),
+    ],
+)
+def test_a_batch_of_the_wrong_shape_is_never_spread_over_the_others(
+    bench: Bench, mood: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    X, failures = bench.featurize("Batched", AgAu=mood)
+    assert failures == {bench.id_of("AgAu"): reason}
+    left = [row for row, c in enumerate(bench.candidates) if c.formula != "AgAu"]
+    np.testing.assert_array_equal(X[left], _expected(bench.candidates)[left])
+    assert "batch: trial with hydrogen: KeyError: 'H'" in capfd.readouterr().err
+
+
+def test_who_hung_once_is_not_waited_for_again_after_another_died(bench: Bench) -> None:
+    first, second, *_ = bench.candidates
+    _X, failures = bench.featurize(**{first.formula: "hang", second.formula: "kill"})
+    assert failures[first.id] == f"{_MOODY}: took longer than the time limit of 0.4 s"
+    assert bench.computed[first.id] == 1
+
+
+def test_a_worker_that_dies_before_its_child_is_noticed_and_nobody_is_left(
+    bench: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BackendError, match=r"died 3 times \(exit status -9\)"):
+        bench.featurize(AgAu="end the worker and hang")
+    assert capfd.readouterr().err == ""
+    let_workers_go()  # the next piece may have begun
+    wait_for("the end of all", lambda: not _working_on(bench.folder), 10)
+
+
+def test_what_a_descriptor_leaves_running_ends_with_the_worker(bench: Bench) -> None:
+    before = _sleepers()
+    _X, failures = bench.featurize(AgAu="leave a process")
+    assert failures == {}
+    wait_for("the end of what was left", lambda: _sleepers() <= before, 10)
+
+
+def _commands() -> Iterator[tuple[int, str]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and is_alive(int(entry.name)):
+            try:
+                yield int(entry.name), (entry / "cmdline").read_text().replace("\0", " ")
+            except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+                continue
+
+
+def _working_on(folder: Path) -> set[int]:
+    return {pid for pid, command in _commands() if "featurize_worker" in command and str(folder) in command}
+
+
+def _sleepers() -> set[int]:
+    return {pid for pid, command in _commands() if command.strip() == "sleep 3600"}
+
+
+def test_workers_in_the_middle_of_a_chunk_end_when_they_are_let_go(bench: Bench) -> None:
+    said: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            featurize_group(
+                bench.pool.path,
+                len(bench.pool),
+                bench.address("Moody", {"AgAu": "hang in C"}),
+                "candidates",
+                bench.folder / "features",
+                Threads(1),
+                time_limit_s=600,
+                progress=lambda *_: None,
+            )
+        except BackendError as error:
+            said.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wanted = bench.id_of("AgAu")
+    wait_for("the hanging candidate", lambda: bench.log.exists() and wanted in bench.computed, 60)
+    let_workers_go(bench.address("Moody", {}))
+    assert _working_on(bench.folder), "of another featurizer"
+    let_workers_go(bench.address("Moody", {"AgAu": "hang in C"}))
+    thread.join(10)
+    assert [str(error) for error in said] == ["Featurizing was ended; what is done is kept."]
+    assert not _working_on(bench.folder)
+
+
+def test_a_worker_that_knows_the_features_in_another_order_is_refused(
+    bench: Bench, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BackendError, match="does not start in a process of its own"):
+        featurize_group(
+            bench.pool.path,
+            len(bench.pool),
+            bench.address("Unordered", {}),
+            "candidates",
+            bench.folder / "features",
+            Threads(1),
+            time_limit_s=1,
+            progress=lambda *_: None,
+            names=[f"feature {n}" for n in range(20)],
+        )
+    assert "other names, or another order" in capfd.readouterr().err
 
 
 def test_many_deadly_candidates_are_found_one_by_one(bench: Bench) -> None:
@@ -271,7 +419,8 @@ from active_learning.engine.chunks import FeaturizerAddress
 from active_learning.engine.featurizing import featurize_group
 from active_learning.engine.spreading import Threads
 address = FeaturizerAddress.from_json({bench.address("Moody", {"AgAu": "hang in C"}).to_json()!r})
-featurize_group(Path({str(bench.pool.path)!r}), 30, address, "candidates", Path({str(bench.folder / "features")!r}), Threads(1),
+root = Path({str(bench.folder / "features")!r})
+featurize_group(Path({str(bench.pool.path)!r}), 30, address, "candidates", root, Threads(1),
                 time_limit_s=600, progress=lambda *_: None)
 """
     environment = os.environ | {"PYTHONPATH": str(bench.folder)}
@@ -312,8 +461,8 @@ from active_learning.engine.pool_file import PoolFile
 from active_learning.engine.spreading import Threads
 pool, address, root = sys.argv[1:]
 pool = PoolFile(Path(pool))
-found = featurize_group(pool.path, len(pool), FeaturizerAddress.from_json(json.loads(address)), "candidates", Path(root),
-                        Threads(2),
+address = FeaturizerAddress.from_json(json.loads(address))
+found = featurize_group(pool.path, len(pool), address, "candidates", Path(root), Threads(2),
                         time_limit_s=60, progress=lambda *_: None)
 print(len(found.chunks))
 """
@@ -418,3 +567,66 @@ def test_a_pool_of_which_nothing_can_be_featurized_ends_with_an_example(tmp_path
     campaign = without_workers(Campaign.create(path, clock=FakeClock()))
     with campaign, pytest.raises(CampaignFailed, match=said):
         campaign.run()
+
+
+_OWN_FEATURIZER = """
+import numpy as np
+
+from active_learning.domain import options
+from active_learning.domain.protocols import FeatureBlock
+
+
+class Broken:
+    names = ("a",)
+    Options = options.Options
+
+    def __init__(self, options):
+        pass
+
+    def featurize(self, candidates):
+        IS_BROKEN
+        return FeatureBlock(np.array([[float(len(c.formula))] for c in candidates]))
+"""
+
+
+def test_a_featurizer_that_failed_for_all_and_was_repaired_is_asked_again(tmp_path: Path) -> None:
+    path = tiny_campaign(tmp_path, features={"kind": "broken_featurizer:Broken"})
+    module = tmp_path / "broken_featurizer.py"
+    # What was broken need not be in the module: a library that was not installed, say.
+    lacks = f"if not __import__('os').path.exists({str(tmp_path / 'libheavy')!r}): raise RuntimeError('no libheavy')"
+    module.write_text(_OWN_FEATURIZER.replace("IS_BROKEN", lacks), encoding="utf-8")
+    with Campaign.create(path, clock=FakeClock()) as campaign, pytest.raises(CampaignFailed, match="no libheavy"):
+        campaign.run()
+    (tmp_path / "libheavy").touch()
+    with Campaign.create(path, clock=FakeClock()) as campaign:
+        assert campaign.run()["phase"] == "stopped"
+    assert not (campaign.workdir / "features").exists()
+
+
+def test_chunks_of_a_featurizer_that_was_rewritten_are_not_taken(tmp_path: Path) -> None:
+    path = tiny_campaign(tmp_path, features={"kind": "own_featurizer:Broken"})
+    module = tmp_path / "own_featurizer.py"
+    module.write_text(_OWN_FEATURIZER.replace("IS_BROKEN", "pass"), encoding="utf-8")
+    with Campaign.create(path, clock=FakeClock()) as campaign, campaign.work() as bench:
+        perform(bench, do.BuildPool())
+        before, _ = next(computed(bench, bench.spread).blocks())
+        module.write_text(_OWN_FEATURIZER.replace("IS_BROKEN", "pass").replace("float(", "-float("), encoding="utf-8")
+        after, _ = next(computed(bench, bench.spread).blocks())
+    let_workers_go()
+    np.testing.assert_array_equal(after, -before)
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    path = tiny_campaign(tmp_path)
+    with Campaign.create(path, clock=FakeClock()) as campaign:
+        files = campaign.workdir / "files"
+        (files / f".pool.{dead.pid}.abc").mkdir(parents=True)
+        alive = os.getppid()
+        for name in (f".beliefs.{dead.pid}.0a.npy", f".features-ids.{dead.pid}.part", f".beliefs.{alive}.0a.npy"):
+            (files / name).write_text("half of it", encoding="utf-8")
+        (campaign.workdir / "features" / "another campaign").mkdir(parents=True)
+        without_workers(campaign).run()
+    assert [f.name for f in files.iterdir() if f.name.startswith(".")] == [f".beliefs.{alive}.0a.npy"]
+    assert [f.name for f in (campaign.workdir / "features").iterdir()] == ["another campaign"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -102,6 +105,50 @@ def test_a_model_that_cannot_travel_predicts_here(
     monkeypatch.setattr(scoring, "_SPREAD_FROM", 10)
     with predict_pool(Sum(), features, NeedsPrefect("dask"), tmp_path) as beliefs:
         np.testing.assert_array_equal(beliefs.at(np.arange(N))[0], np.asarray(features.X).sum(axis=1))
+
+
+def test_a_model_that_fails_or_repeats_itself_leaves_nothing_behind(features: FeatureFile, tmp_path: Path) -> None:
+    class One:
+        def predict(self, X: Any) -> Prediction:
+            return Prediction(np.ones((1, 1)), np.ones((1, 1)))
+
+    with pytest.raises(ContractError, match="the model predicts 1 candidates of 8192"):
+        predict_pool(One(), features, Threads(1), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_is_an_error_and_no_death(features: FeatureFile, model: Any, tmp_path: Path) -> None:
+    """As a full disk does, the limit lets a file be made and not be filled: a mapped one would end the process."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            predict_pool(model, features, Threads(1), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_waits_for_what_is_in_hand_when_a_piece_failed() -> None:
+    in_hand, go_on = threading.Event(), threading.Event()
+
+    def work(piece: Piece) -> int:
+        if piece["n"]:
+            in_hand.wait(10)
+            raise OSError("no space left on device")
+        in_hand.set()
+        go_on.wait(10)
+        return 1
+
+    try:
+        started = time.monotonic()
+        with pytest.raises(OSError, match="no space left"):
+            Threads(2).run(work, [{"n": n} for n in range(2)], "test", lambda _count: None)
+        assert time.monotonic() - started < 5
+    finally:
+        go_on.set()
 
 
 def test_a_failed_piece_is_raised_and_the_waiting_ones_are_dropped() -> None:
