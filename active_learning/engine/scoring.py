@@ -28,7 +28,7 @@ Rows = NDArray[np.intp]
 PROMISING = 20_000
 """Of a larger pool, as many candidates with the highest scores are kept for the selection to choose from."""
 
-BLOCK = 8192
+BLOCK = 32_768
 """Rows predicted at once."""
 _SPREAD_FROM = 50_000
 """Smaller pools are predicted here: dealing out the pieces would take longer."""

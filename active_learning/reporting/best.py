@@ -12,7 +12,7 @@ from active_learning.domain.label import Label
 from active_learning.domain.metrics import z_scores
 from active_learning.domain.request import Request
 
-__all__ = ["BestMaterial", "best_table", "distinct_best", "material_key", "prediction_z"]
+__all__ = ["BestMaterial", "best_table", "distinct_best", "formula_of", "is_told", "material_key", "prediction_z"]
 
 
 def prediction_z(label: Label, request: Request) -> float | None:
@@ -30,7 +30,7 @@ class BestMaterial:
     Parameters
     ----------
     origin : where the candidate came from: its file, row or prototype; empty if that is not known
-    request : the one whose job gave the label; None if a person told it
+    request : the one whose job gave the label; None if a person told it, or the pool knew it
     candidates : ids of all labeled candidates that are this material, in the order they were labeled
     """
 
@@ -42,9 +42,9 @@ class BestMaterial:
 
     @property
     def chosen_by(self) -> str:
-        """Who wanted the value: the first design, the model, or a person."""
+        """Who wanted the value: the first design, the model, or a person; or that the pool brought it along."""
         if self.request is None:
-            return "told"
+            return "told" if is_told(self.label) else "known before"
         return "first design" if self.request.mean is None else "model"
 
     @property
@@ -57,6 +57,16 @@ def material_key(label: Label) -> str:
     """What material a label is of: its relaxed crystal if the labeler named it, else the candidate itself."""
     key = label.provenance.get("crystal_key")
     return label.candidate_id if key is None else f"crystal {key}"
+
+
+def is_told(label: Label) -> bool:
+    """Whether a person or another program brought the label in; otherwise, without a request, the pool did."""
+    return "source" in label.provenance
+
+
+def formula_of(label: Label, request: Request | None) -> str | None:
+    """Formula of a label whose candidate is not among the features' rows; None if nobody noted it."""
+    return request.formula if request else label.provenance.get("formula")
 
 
 def distinct_best(record: CampaignRecord) -> tuple[BestMaterial, ...]:

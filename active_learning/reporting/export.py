@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,20 @@ import pandas as pd
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.candidate import Candidate, Crystal
 from active_learning.errors import UserError
-from active_learning.reporting.best import best_table
+from active_learning.reporting.best import best_table, formula_of
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 __all__ = ["WHAT", "export"]
 
 TABLES = ("csv", "parquet", "json")
 STRUCTURES = ("extxyz", "cif")
+_OF_STRUCTURE = ("candidate", "formula", "origin", "property", "value", "unit")
+
+
+def _by_candidate(record: CampaignRecord, values: Sequence[str]) -> dict[str, str]:
+    return dict(zip(record.candidate_ids, values, strict=True))
 
 
 def _labels(record: CampaignRecord) -> pd.DataFrame:
@@ -42,14 +51,16 @@ def _labels(record: CampaignRecord) -> pd.DataFrame:
                 "predicted_std": None if request is None else request.std,
             }
         )
-    columns = ["candidate", "formula", "property", "value", "unit", "std", "fidelity", "time", "round", "request"]
-    return pd.DataFrame(rows, columns=[*columns, "predicted_mean", "predicted_std"])
+    columns = ["candidate", "formula", "origin", "property", "value", "unit", "std", "fidelity", "time", "round"]
+    return pd.DataFrame(rows, columns=[*columns, "request", "predicted_mean", "predicted_std"])
 
 
 def _pending(record: CampaignRecord) -> pd.DataFrame:
-    columns = ["candidate", "formula", "request", "state", "round", "score", "mean", "std", "reason"]
+    origins = _by_candidate(record, record.origins)
+    columns = ["candidate", "formula", "origin", "request", "state", "round", "score", "mean", "std", "reason"]
     rows = [
-        (r.candidate_id, r.formula, r.id, r.state.value, r.round, r.score, r.mean, r.std, r.reason)
+        (r.candidate_id, r.formula, origins.get(r.candidate_id), r.id, r.state.value, r.round, r.score, r.mean, r.std)
+        + (r.reason,)
         for r in record.requests
         if r.is_open
     ]
@@ -63,7 +74,7 @@ def _best(record: CampaignRecord) -> pd.DataFrame:
 def _predictions(record: CampaignRecord) -> pd.DataFrame:
     if record.prediction is None:
         raise UserError(f"Campaign '{record.name}' has no model yet, so it predicts nothing.")
-    columns = {"candidate": record.candidate_ids, "formula": record.formulas}
+    columns = {"candidate": record.candidate_ids, "formula": record.formulas, "origin": record.origins}
     mean, std = record.prediction.mean[:, 0], record.prediction.std[:, 0]
     known = {label.candidate_id: label.value for label in record.target_labels}
     label = [known.get(candidate, np.nan) for candidate in record.candidate_ids]
@@ -92,7 +103,8 @@ WHAT: Mapping[str, Callable[[CampaignRecord], pd.DataFrame]] = {
 def _write_table(table: pd.DataFrame, path: Path) -> None:
     match path.suffix:
         case ".csv":
-            table.to_csv(path, index=False)
+            # A list in a cell would be Python's.
+            table.map(lambda cell: " ".join(cell) if isinstance(cell, list) else cell).to_csv(path, index=False)
         case ".parquet":
             table.to_parquet(path, index=False)
         case _:
@@ -109,24 +121,42 @@ def _crystal(candidate_id: str, record: CampaignRecord, candidate: Callable[[str
 
 def _write_structures(
     table: pd.DataFrame, path: Path, record: CampaignRecord, candidate: Callable[[str], Candidate]
-) -> None:
+) -> int:
+    """One structure a candidate, with what is known of it; returns how many."""
     from ase.io import write
 
     from active_learning.crystals.ase import to_atoms
 
+    # A job may label several properties; the structure bears the one that is sought.
+    sought = table[table["property"] == record.target.property] if "property" in table else table
     frames = []
-    for row in table.drop_duplicates("candidate").to_dict("records"):
+    for row in sought.drop_duplicates("candidate").to_dict("records"):
         crystal = _crystal(row["candidate"], record, candidate)
         if crystal is None:
             raise UserError(
                 f"{row['formula']} ({row['candidate']}) is a bare composition: it has no structure to write."
             )
         atoms = to_atoms(crystal)
-        atoms.info = {key: row[key] for key in ("candidate", "formula", "value", "unit") if _is_there(row.get(key))}
+        known = row | {"property": record.target.property} if "value" in row else row
+        atoms.info = {key: known[key] for key in _OF_STRUCTURE if _is_there(known.get(key))}
         frames.append(atoms)
     if not frames:
         raise UserError("There is nothing to write yet.")
-    write(path, frames, format="extxyz" if path.suffix == ".extxyz" else "cif")
+    if path.suffix == ".extxyz":
+        write(path, frames, format="extxyz")
+    else:
+        path.write_text("".join(map(_cif, frames)), encoding="latin-1")
+    return len(frames)
+
+
+def _cif(atoms: Atoms) -> str:
+    """A block that bears the candidate's name; ASE would number them."""
+    from ase.io import write
+
+    block = io.BytesIO()
+    write(block, atoms, format="cif")
+    name = f"data_{atoms.info['formula']}_{atoms.info['candidate']}"
+    return block.getvalue().decode("latin-1").replace("data_image0", name, 1)
 
 
 def _is_there(value: Any) -> bool:
@@ -134,7 +164,7 @@ def _is_there(value: Any) -> bool:
 
 
 def export(record: CampaignRecord, what: str, path: Path, candidate: Callable[[str], Candidate]) -> int:
-    """Write a table or structures; returns how many rows.
+    """Write a table or structures; returns how many rows, or structures.
 
     Parameters
     ----------
@@ -160,9 +190,8 @@ def export(record: CampaignRecord, what: str, path: Path, candidate: Callable[[s
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if ending in STRUCTURES:
-            _write_structures(table, path, record, candidate)
-        else:
-            _write_table(table, path)
+            return _write_structures(table, path, record, candidate)
+        _write_table(table, path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
     return len(table)

@@ -16,6 +16,7 @@ from active_learning.domain.request import Purpose, Request, RequestState
 __all__ = [
     "Comparison",
     "candidate_requests",
+    "design_rounds",
     "failed_attempts",
     "given_up",
     "label_of_request",
@@ -58,9 +59,14 @@ def label_of_request(record: CampaignRecord) -> dict[str, Label]:
 
 
 def round_of_label(record: CampaignRecord) -> list[int | None]:
-    """The round that asked for each of the target's labels, in their order; None for a label that was told."""
+    """The round that asked for each of the target's labels, in their order; None for one that was told or known."""
     rounds = {request.id: request.round for request in record.requests}
     return [None if label.request_id is None else rounds.get(label.request_id) for label in record.target_labels]
+
+
+def design_rounds(record: CampaignRecord) -> frozenset[int]:
+    """Numbers of the rounds that no model chose: the first design, unless enough was known before."""
+    return frozenset(r.number for r in record.rounds if r.predictions is None)
 
 
 def failed_attempts(record: CampaignRecord) -> tuple[Request, ...]:

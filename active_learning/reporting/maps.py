@@ -119,11 +119,13 @@ def _scatter(ax: Axes, points: Sequence[Floats], **options: Any) -> PathCollecti
 def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: dict[str, Floats]) -> None:
     failed = given_up(record)
     rounds = {r.candidate_id: r.round for r in candidate_requests(record) if r.candidate_id in position}
-    designs = {record.number for record in record.rounds if record.predictions is None}
+    designs = design_rounds(record)
     first = [position[c] for c, number in rounds.items() if number in designs and c not in failed]
     chosen = {c: number for c, number in rounds.items() if number not in designs and c not in failed}
-    labeled = dict.fromkeys(label.candidate_id for label in record.target_labels)
-    told = [position[c] for c in labeled if c in position and c not in rounds]
+    brought = {r.candidate_id: r for r in record.target_labels if r.candidate_id in position}
+    brought = {c: label for c, label in brought.items() if c not in rounds}
+    known = [position[c] for c, label in brought.items() if not is_told(label)]
+    told = [position[c] for c, label in brought.items() if is_told(label)]
     lost = [position[c] for c in sorted(failed) if c in position]
     best = [position[b.label.candidate_id] for b in distinct_best(record) if b.label.candidate_id in position][:1]
     edge: dict[str, Any] = {"edgecolors": style.PAPER, "linewidths": 0.6}
@@ -131,6 +133,8 @@ def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: d
         _scatter(ax, first, s=34, marker="s", color=style.MUTED, label="first design", zorder=3, **edge)
     if chosen:
         _draw_chosen(figure, ax, chosen, position, edge)
+    if known:
+        _scatter(ax, known, s=26, marker="s", color=style.GOOD, label="known before", zorder=3, **edge)
     if told:
         _scatter(ax, told, s=34, marker="D", color=style.GOOD, label="told", zorder=3, **edge)
     if lost:
@@ -150,7 +154,7 @@ def _draw_chosen(
         [position[c] for c in chosen],
         c=numbers,
         cmap=ListedColormap(colors),
-        vmin=1,
+        vmin=min(int(numbers.min()), 1),
         vmax=max(int(numbers.max()), 2),
         s=36,
         label="chosen by the model",

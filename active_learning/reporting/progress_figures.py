@@ -67,11 +67,14 @@ def _draw_band(ax: Axes, record: CampaignRecord) -> None:
 
 def _draw_labels(ax: Axes, record: CampaignRecord, values: Floats) -> None:
     rounds = np.array([-1 if r is None else r for r in round_of_label(record)])
+    is_design = np.isin(rounds, list(design_rounds(record)))
+    told = np.array([is_told(label) for label in record.target_labels])
     x = np.arange(1, len(values) + 1)
     kinds = [
-        (rounds == 0, "first design", style.MUTED, "o"),
-        (rounds > 0, "chosen by the model", style.ACCENT, "o"),
-        (rounds < 0, "told", style.GOOD, "D"),
+        ((rounds < 0) & ~told, "known before", style.GOOD, "s"),
+        (is_design, "first design", style.MUTED, "o"),
+        ((rounds >= 0) & ~is_design, "chosen by the model", style.ACCENT, "o"),
+        ((rounds < 0) & told, "told", style.GOOD, "D"),
     ]
     size = float(np.clip(4000 / len(values), 5, 26))
     for rows, name, color, marker in kinds:

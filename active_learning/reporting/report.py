@@ -85,7 +85,11 @@ def _cards(record: CampaignRecord, best: BestMaterial | None) -> list[_Card]:
     cards = [
         _Card("candidates", f"{len(record.candidate_ids):,}", f"{record.read:,} read"),
         _Card("labels", f"{len(record.target_labels):,}", f"{n_open} in flight"),
-        _Card("rounds", str(sum(1 for r in record.rounds if r.n_picks)), "first design included"),
+        _Card(
+            "rounds",
+            str(sum(1 for r in record.rounds if r.n_picks)),
+            "first design included" if design_rounds(record) else "no first design",
+        ),
         _Card("failed", str(failed), "candidates given up"),
         _Card("jobs", f"{total.n_jobs:,}", computed),
     ]

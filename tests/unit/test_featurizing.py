@@ -351,7 +351,7 @@ def test_workers_in_the_middle_of_a_chunk_end_when_they_are_let_go(bench: Bench)
     let_workers_go(bench.address("Moody", {"AgAu": "hang in C"}))
     thread.join(10)
     assert [str(error) for error in said] == ["Featurizing was ended; what is done is kept."]
-    assert not _working_on(bench.folder)
+    wait_for("the end of all", lambda: not _working_on(bench.folder), 10)
 
 
 def test_a_worker_that_knows_the_features_in_another_order_is_refused(

@@ -62,6 +62,7 @@ def test_predictions_dealt_out_in_pieces_are_those_of_the_model(
     expected = model.predict(features.X)
     for least in (10, 10 * N):
         monkeypatch.setattr(scoring, "_SPREAD_FROM", least)
+        monkeypatch.setattr(scoring, "BLOCK", 2048)
         with predict_pool(model, features, Threads(n_workers), tmp_path) as beliefs:
             mean, std = beliefs.at(np.arange(N))
             blocks = list(beliefs.blocks(7_000))
@@ -76,6 +77,7 @@ def test_the_pieces_say_where_things_are_and_hold_no_data(
     features: FeatureFile, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "_SPREAD_FROM", 10)
+    monkeypatch.setattr(scoring, "BLOCK", 2048)
     seen: list[Piece] = []
 
     class Watching(Threads):
@@ -112,7 +114,7 @@ def test_a_model_that_fails_or_repeats_itself_leaves_nothing_behind(features: Fe
         def predict(self, X: Any) -> Prediction:
             return Prediction(np.ones((1, 1)), np.ones((1, 1)))
 
-    with pytest.raises(ContractError, match="the model predicts 1 candidates of 8192"):
+    with pytest.raises(ContractError, match="the model predicts 1 candidates of 20000"):
         predict_pool(One(), features, Threads(1), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
