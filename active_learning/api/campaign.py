@@ -125,9 +125,12 @@ class Campaign:
         return self.kit.spec.name
 
     def _refuse_fixed_changes(self) -> dict[str, bool]:
-        stored = type(self.kit.spec).model_validate(self.store.read().spec)
+        facts = self.store.read()
+        stored = type(self.kit.spec).model_validate(facts.spec)
         changed = self.kit.spec.changed(stored)
-        fixed = sorted(key for key, is_fixed in changed.items() if is_fixed)
+        # What nothing stored depends on yet may still be put right: an empty pool, descriptors that all fail.
+        is_free = {"pool": facts.pool is None, "features": facts.features is None}
+        fixed = sorted(key for key, is_fixed in changed.items() if is_fixed and not is_free.get(key, False))
         if fixed:
             raise SpecChanged(
                 f"{self.path}: {', '.join(f'[{key}]' for key in fixed)} changed since campaign '{self.name}' started,"

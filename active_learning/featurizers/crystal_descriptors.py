@@ -46,11 +46,24 @@ __all__ = [
 _WARD = "Ward et al. 2017, doi:10.1103/PhysRevB.96.024104"
 
 
+class _Densities(DensityFeatures):  # type: ignore[misc]
+    """Matminer's, which fails where no atomic radius is known (noble gases): there only the packing fraction is missing."""
+
+    def featurize(self, s: Structure) -> list[float]:
+        if all(element.atomic_radius is not None for element in s.composition.elements):
+            return list(super().featurize(s))
+        return [s.density, s.volume / len(s), float("nan")]
+
+
 class Density(MatminerDescriptor):
     """Density, volume per atom and packing fraction."""
 
     is_quick: ClassVar[bool] = True
     theirs: ClassVar[Any] = DensityFeatures
+
+    def calculator(self) -> Calculator:
+        built: Calculator = _Densities()
+        return built
 
 
 class Symmetry(MatminerDescriptor):

@@ -49,7 +49,6 @@ class Matminer:
 
         sets: tuple[Item, ...] = Field(
             default=("magpie", "density"),
-            min_length=1,
             description="Descriptors, in the order of the columns: a name, or a table with a name and options."
             f" Names: {', '.join(DESCRIPTORS)}; or an import path, 'module:Class'",
         )
@@ -61,6 +60,9 @@ class Matminer:
         @field_validator("sets")
         @classmethod
         def _called_differently(cls, sets: tuple[str | dict[str, Any], ...]) -> tuple[str | dict[str, Any], ...]:
+            # Not `min_length` of the field: where no item is right, it would complain that there is none.
+            if not sets:
+                raise ValueError("name at least one descriptor, such as 'magpie'")
             counts = Counter(_label_of(item, descriptor_of(item)) for item in sets)
             twice = [f"{label!r} is there {n} times" for label, n in counts.items() if n > 1]
             if twice:

@@ -217,9 +217,17 @@ class _GivenPart(DescriptorPart):
 
     def featurize(self, candidates: Sequence[Candidate]) -> FeatureBlock:
         rows = [[candidate.given.get(name, np.nan) for name in self._columns] for candidate in candidates]
-        return self._block([np.array(row, dtype=np.float64) for row in rows])
+        values = np.array(rows, dtype=np.float64).reshape(len(rows), len(self._columns))
+        values[~np.isfinite(values)] = np.nan
+        gaps = {row: self._missing(candidates[row]) for row in np.flatnonzero(np.isnan(values).any(axis=1)).tolist()}
+        return FeatureBlock(values, {row: f"{self.label}: {gap}"[:_LONGEST_REASON] for row, gap in gaps.items()})
 
-    def _gap(self, is_number: NDArray[np.bool_]) -> str:
-        missing = [name for name, there in zip(self._columns, is_number, strict=True) if not there]
-        more = f" (nor {len(missing) - 1} more)" if len(missing) > 1 else ""
-        return f"{missing[0]!r} did not come along with it{more}"
+    def _missing(self, candidate: Candidate) -> str:
+        unknown = [name for name in self._columns if name not in candidate.given]
+        if unknown:
+            return (
+                f"no {unknown[0]!r} came along with it: the pool 'table' brings the columns that its `descriptors` name"
+            )
+        empty = [name for name in self._columns if not np.isfinite(candidate.given[name])]
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        return f"{empty[0]!r} is empty in its row{more}"

@@ -128,10 +128,13 @@ def _faults(name: str, model: type[Descriptor], error: ValidationError) -> list[
             said.setdefault(key, f"{name} has no option {key!r}.{hint}")
         elif detail["type"] == "missing":
             described = model.model_fields[key].description
-            said.setdefault(key, f"{name} needs the option {key!r}: {described}")
+            example = f"{{ name = {name!r}, {key} = ... }}"
+            said.setdefault(key, f"{name} needs the option {key!r}: {described}; write {example}")
         else:
             message = str(detail["msg"]).removeprefix("Value error, ")
             shown = "" if detail["type"] == "value_error" else f", got {detail['input']!r}"
+            # An import path says its name itself.
+            message = message.removeprefix(f"{name}: ")
             said.setdefault(key, f"{name}: {f'{key}: ' if key else ''}{message}{shown}")
     return list(said.values())
 

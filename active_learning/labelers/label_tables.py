@@ -82,10 +82,13 @@ def read_table(path: Path, key_column: str, value_column: str, *, by_formula: bo
 @lru_cache(maxsize=8)
 def _read(path: Path, key_column: str, value_column: str, by_formula: bool, _mtime_ns: int, _size: int) -> LabelTable:
     frame = _frame(path, (key_column, value_column))
-    for column in (key_column, value_column):
+    for column, key in ((key_column, "key_column"), (value_column, "value")):
         if column not in frame.columns:
             hint = did_you_mean(column, frame.columns)
-            raise UserError(f"{path} has no column {column!r}.{hint} It has: {', '.join(frame.columns)}.")
+            raise UserError(
+                f"{path} has no column {column!r}.{hint} It has: {', '.join(frame.columns)}."
+                f" Name the right one with `{key}` in [labeler]."
+            )
     rows: dict[str, list[Row]] = {}
     unreadable = []
     pairs = zip(frame[key_column].tolist(), frame[value_column].tolist(), strict=True)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations, product
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from active_learning.crystals.charges import is_charge_neutral
 from active_learning.domain.candidate import Candidate, Dropped
@@ -29,7 +29,14 @@ _CAP = 2**50
 """Counts stop here: the sums stay exact in 64 bits."""
 _NEAR = 1e-9
 
-Bounds = tuple[float, float]
+
+def _pair(value: Any) -> Any:
+    if not (isinstance(value, list | tuple) and len(value) == 2):
+        raise ValueError(f"write the least and the most atomic fraction, such as [0.0, 0.3], not {value!r}")
+    return value
+
+
+Bounds = Annotated[tuple[float, float], BeforeValidator(_pair)]
 
 
 class FractionGrid:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, reduce
 from operator import mul
 from typing import Any, Literal
@@ -23,6 +25,9 @@ __all__ = ["Ion", "States", "ions_of", "likely_substitutions", "volume_by_radii"
 Ion = Any
 """A pymatgen Species: an element and its oxidation state."""
 States = Literal["bonds_or_formula", "bonds", "formula"]
+
+
+_SPGLIB_SWITCH = "SPGLIB_WARNING"
 
 
 @cache
@@ -116,8 +121,22 @@ def ions_of(crystal: Crystal, states: States = "bonds_or_formula") -> tuple[Ion,
     return by_formula
 
 
+@contextmanager
+def _mute_spglib() -> Iterator[None]:
+    """Without the lines that spglib itself writes to stderr where a symmetry is unclear, dozens for one crystal."""
+    before = os.environ.get(_SPGLIB_SWITCH)
+    os.environ[_SPGLIB_SWITCH] = "OFF"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SPGLIB_SWITCH]
+        else:
+            os.environ[_SPGLIB_SWITCH] = before
+
+
 def _by_bonds(crystal: Crystal) -> tuple[Ion, ...] | None:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _mute_spglib():
         warnings.simplefilter("ignore")
         try:
             analyzer = BVAnalyzer()  # type: ignore[no-untyped-call]

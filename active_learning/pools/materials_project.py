@@ -16,6 +16,7 @@ from pymatgen.core.structure import Structure
 from active_learning.crystals.pymatgen import from_structure
 from active_learning.domain.candidate import Candidate, Crystal, Dropped
 from active_learning.domain.elements import ATOMIC_NUMBERS, SYMBOLS
+from active_learning.domain.hints import did_you_mean
 from active_learning.domain.label import Measurement
 from active_learning.errors import BackendError, ContractError, UserError
 from active_learning.pools.filters import Elements, Sieve
@@ -146,7 +147,8 @@ class MaterialsProject:
         def _has_a_unit(self) -> MaterialsProject.Options:
             if self.label is not None and self.label_unit is None and self.label not in UNITS:
                 raise ValueError(
-                    f"the unit of {self.label!r} is not known: write label_unit. Known: {', '.join(sorted(UNITS))}"
+                    f"the unit of {self.label!r} is not known: write label_unit.{did_you_mean(self.label, UNITS)}"
+                    f" Known: {', '.join(sorted(UNITS))}"
                 )
             return self
 
@@ -198,7 +200,7 @@ class MaterialsProject:
             built = document.get("builder_meta")
             database = built.get("database_version") if isinstance(built, dict) else None
             provenance = {
-                "source": options.url,
+                "url": options.url,
                 "material_id": item.origin,
                 "field": options.label,
                 "downloaded": snapshot.finished,

@@ -177,6 +177,8 @@ def _members(family: str) -> tuple[StructureType, ...]:
 
 def _unknown_family(family: str) -> str:
     formulas = [formula for formula, _ in Counter(kind.anonymous for kind in structure_types()).most_common()]
+    if _plain(family) in _by_name():
+        return f"{family!r} is no family but a structure type: name it in `prototypes`"
     hint = did_you_mean(family, [*FAMILIES, *formulas])
     return f"no family is called {family!r}.{hint} There are {', '.join(FAMILIES)}; {', '.join(formulas[:11])} and more"
 

@@ -91,7 +91,8 @@ def distinct_best(record: CampaignRecord) -> tuple[BestMaterial, ...]:
         request = requests.get(label.request_id) if label.request_id else None
         # A label may be told for a candidate that is not among the features' rows.
         row = rows.get(label.candidate_id)
-        formula = (request.formula if request else label.candidate_id) if row is None else record.formulas[row]
+        noted = formula_of(label, request) or label.candidate_id
+        formula = noted if row is None else record.formulas[row]
         origin = "" if row is None else record.origins[row]
         key = material_key(label)
         best.setdefault(key, BestMaterial(label, formula, origin, request, tuple(groups[key])))

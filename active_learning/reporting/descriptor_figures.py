@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 
 from active_learning.reporting import style
 from active_learning.reporting.descriptor_tables import Descriptors
-from active_learning.reporting.numbers import shortened
+from active_learning.reporting.numbers import short_name
 
 __all__ = ["clustered", "correlation_figure"]
 
@@ -49,7 +49,7 @@ def correlation_figure(found: Descriptors | None) -> Figure | None:
     names = [found.shown.names[i] for i in order]
     n = len(names)
     side = n * float(np.clip(6.4 / n, 0.16, 0.28))
-    labels = [f"{_short(name)}  {i + 1}" for i, name in enumerate(names)]
+    labels = [f"{short_name(name, _LONGEST_NAME)}  {i + 1}" for i, name in enumerate(names)]
     left = 0.2 + 0.06 * max(map(len, labels))
     width, height = left + side + _GAP + _PANEL + 0.3, side + _ABOVE + _BELOW
     figure, (ax,) = style.new_figure(width, height)
@@ -72,15 +72,6 @@ def _colors(values: Floats) -> Floats:
     """(..., 4): the color of the sign, as opaque as the value is large."""
     rgb = np.where((values >= 0)[..., None], to_rgb(_POSITIVE), to_rgb(_NEGATIVE))
     return np.concatenate([rgb, np.abs(values)[..., None]], axis=-1)
-
-
-def _short(name: str) -> str:
-    """A name that has room; of a product the ends of the factors, which differ where their beginnings do not."""
-    factors = name.split(" * ")
-    length = max(6, (_LONGEST_NAME - 3 * (len(factors) - 1)) // len(factors))
-    if len(name) <= _LONGEST_NAME or len(factors) == 1:
-        return shortened(name, _LONGEST_NAME)
-    return " * ".join(factor if len(factor) <= length else f"…{factor[1 - length :].lstrip()}" for factor in factors)
 
 
 def _name_rows(ax: Axes, labels: list[str], is_kept: list[bool]) -> None:

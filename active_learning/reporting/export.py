@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +25,17 @@ STRUCTURES = ("extxyz", "cif")
 _OF_STRUCTURE = ("candidate", "formula", "origin", "property", "value", "unit")
 
 
-def _by_candidate(record: CampaignRecord, values: Sequence[str]) -> dict[str, str]:
-    return dict(zip(record.candidate_ids, values, strict=True))
-
-
 def _labels(record: CampaignRecord) -> pd.DataFrame:
     row_of = record.rows_of(label.candidate_id for label in record.labels)
     requests = {request.id: request for request in record.requests}
     rows = []
     for label in record.labels:
-        request = requests.get(label.request_id or "")
+        request, row = requests.get(label.request_id or ""), row_of.get(label.candidate_id)
         rows.append(
             {
                 "candidate": label.candidate_id,
-                "formula": record.formulas[row_of[label.candidate_id]] if label.candidate_id in row_of else None,
+                "formula": formula_of(label, request) if row is None else record.formulas[row],
+                "origin": None if row is None else record.origins[row],
                 "property": label.property,
                 "value": label.value,
                 "unit": label.unit,
@@ -56,15 +53,16 @@ def _labels(record: CampaignRecord) -> pd.DataFrame:
 
 
 def _pending(record: CampaignRecord) -> pd.DataFrame:
-    origins = _by_candidate(record, record.origins)
-    columns = ["candidate", "formula", "origin", "request", "state", "round", "score", "mean", "std", "reason"]
+    pending = [request for request in record.requests if request.is_open]
+    row_of = record.rows_of(request.candidate_id for request in pending)
+    origins = [record.origins[row_of[r.candidate_id]] if r.candidate_id in row_of else None for r in pending]
+    columns = ["candidate", "formula", "request", "state", "round", "score", "mean", "std", "reason"]
     rows = [
-        (r.candidate_id, r.formula, origins.get(r.candidate_id), r.id, r.state.value, r.round, r.score, r.mean, r.std)
-        + (r.reason,)
-        for r in record.requests
-        if r.is_open
+        (r.candidate_id, r.formula, r.id, r.state.value, r.round, r.score, r.mean, r.std, r.reason) for r in pending
     ]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(2, "origin", origins)
+    return table
 
 
 def _best(record: CampaignRecord) -> pd.DataFrame:

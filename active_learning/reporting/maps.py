@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.seeds import rng_for
 from active_learning.reporting import style
-from active_learning.reporting.best import distinct_best
-from active_learning.reporting.links import candidate_requests, given_up
+from active_learning.reporting.best import distinct_best, is_told
+from active_learning.reporting.links import candidate_requests, design_rounds, given_up
 from active_learning.reporting.umap_map import umap_plane
 
 __all__ = ["MAP_ROWS", "MapMethod", "map_figure", "pca_plane", "standardized"]
@@ -122,8 +122,11 @@ def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: d
     designs = design_rounds(record)
     first = [position[c] for c, number in rounds.items() if number in designs and c not in failed]
     chosen = {c: number for c, number in rounds.items() if number not in designs and c not in failed}
-    brought = {r.candidate_id: r for r in record.target_labels if r.candidate_id in position}
-    brought = {c: label for c, label in brought.items() if c not in rounds}
+    brought = {
+        label.candidate_id: label
+        for label in record.target_labels
+        if label.candidate_id in position and label.candidate_id not in rounds
+    }
     known = [position[c] for c, label in brought.items() if not is_told(label)]
     told = [position[c] for c, label in brought.items() if is_told(label)]
     lost = [position[c] for c in sorted(failed) if c in position]

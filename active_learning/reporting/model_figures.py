@@ -13,7 +13,7 @@ from active_learning.api.record import CampaignRecord
 from active_learning.domain.metrics import coverage, mae, miscalibration_area, r2, z_scores
 from active_learning.reporting import style
 from active_learning.reporting.links import Comparison, newest_round, out_of_fold, prospective
-from active_learning.reporting.numbers import plain, property_title, shortened
+from active_learning.reporting.numbers import plain, property_title, short_name, shortened
 
 __all__ = ["calibration_figure", "importances_figure", "parity_figure"]
 
@@ -144,7 +144,7 @@ def importances_figure(record: CampaignRecord, n: int = 20) -> Figure | None:
     names, values = [name for name, _ in top], [value for _, value in top]
     rows = np.arange(len(top))
     ax.barh(rows, values, color=style.ACCENT, height=0.66)
-    ax.set_yticks(rows, [shortened(name, 42) for name in names])
+    ax.set_yticks(rows, [short_name(name, 42) for name in names])
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
         text.set_fontsize(8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["duration", "formula_parts", "plain", "property_title", "shortened", "with_error", "z_text"]
+__all__ = ["duration", "formula_parts", "plain", "property_title", "short_name", "shortened", "with_error", "z_text"]
 
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?)+")
 _FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
@@ -94,3 +94,21 @@ def shortened(text: str, length: int) -> str:
     'a lon…'
     """
     return "\n".join(line if len(line) <= length else f"{line[: length - 1]}…" for line in text.split("\n"))
+
+
+def short_name(name: str, length: int) -> str:
+    """A feature's name that has room; of a product the ends of the factors, which differ where their beginnings do not.
+
+    >>> short_name("MagpieData mean CovalentRadius * MagpieData range Column", 42)
+    'mean CovalentRadius * range Column'
+    """
+    if len(name) <= length:
+        return name
+    # Matminer's own word, the same in all its names.
+    factors = name.replace("MagpieData ", "").split(" * ")
+    if len(factors) == 1:
+        return shortened(factors[0], length)
+    each = max(6, (length - 3 * (len(factors) - 1)) // len(factors))
+    if sum(map(len, factors)) + 3 * (len(factors) - 1) <= length:
+        return " * ".join(factors)
+    return " * ".join(factor if len(factor) <= each else f"…{factor[1 - each :].lstrip()}" for factor in factors)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.target import Goal
 from active_learning.reporting import style
-from active_learning.reporting.links import failed_attempts, round_of_label
+from active_learning.reporting.best import is_told
+from active_learning.reporting.links import design_rounds, failed_attempts, round_of_label
 from active_learning.reporting.numbers import property_title
 
 __all__ = ["discovery_figure", "learning_figure"]

@@ -17,7 +17,7 @@ from active_learning.reporting import numbers, style, tables
 from active_learning.reporting.best import BestMaterial, best_table, distinct_best
 from active_learning.reporting.descriptor_figures import correlation_figure
 from active_learning.reporting.descriptor_tables import Descriptors, descriptors
-from active_learning.reporting.links import candidate_requests, given_up
+from active_learning.reporting.links import candidate_requests, design_rounds, given_up
 from active_learning.reporting.maps import MapMethod, map_figure
 from active_learning.reporting.model_figures import calibration_figure, importances_figure, parity_figure
 from active_learning.reporting.progress_figures import discovery_figure, learning_figure

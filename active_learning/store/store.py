@@ -58,6 +58,7 @@ class CampaignStore:
         self.url = url
         self.name = name
         self._engine = connect(url)
+        self._there: dict[str, set[str]] = {}
 
     def close(self) -> None:
         """Give all connections back."""
@@ -66,6 +67,7 @@ class CampaignStore:
     def create(self, spec: Mapping[str, Any], now: datetime) -> bool:
         """Make the tables if they are missing, and the campaign if it is new. False if it was there."""
         upgrade(self._engine)
+        self._there.clear()
         with writing(self._engine) as connection:
             mine = t.campaigns.c.name == self.name
             if connection.execute(sa.select(t.campaigns.c.name).where(mine)).one_or_none() is not None:
@@ -87,7 +89,8 @@ class CampaignStore:
             row = self._campaign_row(connection)
 
             def rows(table: sa.Table, order: str) -> Any:
-                query = sa.select(table).where(table.c.campaign == self.name).order_by(table.c[order])
+                columns = self._columns(connection, table)
+                query = sa.select(*columns).where(table.c.campaign == self.name).order_by(table.c[order])
                 return connection.execute(query)
 
             return Facts(
@@ -104,6 +107,14 @@ class CampaignStore:
                 labels=tuple(label_of(r) for r in rows(t.labels, "ordinal")),
                 rounds=tuple(round_of(r) for r in rows(t.rounds, "number")),
             )
+
+    def _columns(self, connection: sa.Connection, table: sa.Table) -> list[sa.ColumnElement[Any]]:
+        """All columns of a table. Who only looks changes nothing, so that of an older version's database, which is
+        upgraded when it is opened for work, a column may be missing: it is null."""
+        if table.name not in self._there:
+            self._there[table.name] = {str(c["name"]) for c in sa.inspect(connection).get_columns(table.name)}
+        there = self._there[table.name]
+        return [c if c.name in there else sa.null().label(c.name) for c in table.c]
 
     def _campaign_row(self, connection: sa.Connection) -> Any:
         try:

@@ -91,8 +91,10 @@ def _conclude(campaign: Campaign, file: Path, address: str | None, *, keep_serve
     rows = best_table(record, 5)
     if rows:
         click.echo(f"Best materials of {found['n_labels']} labeled ({found['n_candidates']:,} candidates):")
-    for row in rows:
-        click.echo(f"  {row['value']:>10.5g} {row['unit']}  {row['formula']:<14} {row['candidate']}")
+    values = [f"{row['value']:.5g}" for row in rows]
+    width = max(10, *map(len, values)) if values else 10
+    for row, value in zip(rows, values, strict=True):
+        click.echo(f"  {value:>{width}} {row['unit']}  {row['formula']:<14} {row['candidate']}")
     click.echo(f"Report:     {report}")
     if address is not None:
         stays = (

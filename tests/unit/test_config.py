@@ -332,7 +332,8 @@ def test_every_key_of_the_file_is_known_to_be_fixed_or_free() -> None:
 
 @pytest.mark.parametrize("key", FIXED_CHANGES)
 def test_what_labels_mean_cannot_change(tmp_path: Path, key: str) -> None:
-    Campaign.create(tiny_campaign(tmp_path), clock=FakeClock()).close()
+    with without_workers(Campaign.create(tiny_campaign(tmp_path), clock=FakeClock())) as begun:
+        begun.ask()  # the pool and its features are there
     change = FIXED_CHANGES[key]
     if key == "store":
         change = change.format(workdir=tmp_path / "tiny.campaign")

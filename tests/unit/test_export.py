@@ -27,11 +27,12 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "json": lambda path: pd.read_json(path, orient="records", convert_dates=False, precise_float=True),
 }
 COLUMNS = {
-    "labels": "candidate formula property value unit std fidelity time round request predicted_mean predicted_std",
-    "pending": "candidate formula request state round score mean std reason",
+    "labels": "candidate formula origin property value unit std fidelity time round request predicted_mean"
+    " predicted_std",
+    "pending": "candidate formula origin request state round score mean std reason",
     "best": "rank candidate formula value std unit fidelity origin chosen_by round predicted_mean predicted_std z"
     " n_candidates candidates",
-    "predictions": "candidate formula mean std unit label",
+    "predictions": "candidate formula origin mean std unit label",
 }
 
 
@@ -94,6 +95,33 @@ def test_structures_are_written_and_read_back(record: CampaignRecord, what: str,
         assert [atoms.info["candidate"] for atoms in frames] == list(table["candidate"])
         if "value" in table:
             np.testing.assert_allclose([atoms.info["value"] for atoms in frames], table["value"], rtol=1e-7)
+
+
+def test_of_a_job_with_several_labels_the_structure_bears_the_one_that_is_sought(
+    record: CampaignRecord, tmp_path: Path
+) -> None:
+    first = record.labels[0]
+    other = replace(first, property="volume_per_atom", value=16.0, unit="Angstrom^3/atom")
+    several = replace(record, labels=(other, *record.labels))
+    n_candidates = len({label.candidate_id for label in record.labels})
+    assert export(several, "labels", tmp_path / "labels.extxyz", _crystal_of(record)) == n_candidates
+    atoms: Any = ase.io.read(tmp_path / "labels.extxyz", index=0)
+    assert atoms.info["property"] == record.target.property
+    assert atoms.info["value"] == pytest.approx(first.value)
+    assert atoms.info["origin"] == record.origins[list(record.candidate_ids).index(first.candidate_id)]
+
+
+def test_a_block_of_a_cif_file_bears_the_candidates_name(record: CampaignRecord, tmp_path: Path) -> None:
+    export(record, "best", tmp_path / "best.cif", _crystal_of(record))
+    blocks = [line for line in (tmp_path / "best.cif").read_text().splitlines() if line.startswith("data_")]
+    rows = WHAT["best"](record)
+    assert blocks == [f"data_{f}_{c}" for f, c in zip(rows["formula"], rows["candidate"], strict=True)]
+
+
+def test_a_label_of_a_candidate_without_features_keeps_the_formula_that_was_noted(record: CampaignRecord) -> None:
+    known = replace(record.labels[0], candidate_id="f" * 16, request_id=None, provenance={"formula": "CuO"})
+    row = WHAT["labels"](replace(record, labels=(known,))).iloc[0]
+    assert (row["formula"], row["origin"]) == ("CuO", None)
 
 
 def test_the_crystal_that_the_labeler_left_is_written_where_there_is_one(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from active_learning.domain.candidate import Candidate
 from active_learning.domain.label import Measurement
 from active_learning.domain.protocols import FeatureBlock
 from active_learning.engine.feature_file import FeatureFile
-from active_learning.errors import CampaignFailed, UserError
+from active_learning.errors import CampaignFailed, SpecChanged, UserError
 from active_learning.store import Blobs
 from active_learning.testing.fakes import PROPERTY, FakeClock, TinyPool, tiny_campaign, true_value, without_workers
 
@@ -181,3 +183,33 @@ def test_known_labels_in_another_unit_are_refused_and_no_pool_is_stored(tmp_path
         with pytest.raises(UserError, match="The pool's labels are in 'Hartree', and energy is in 'eV'"):
             campaign.run()
         assert campaign.store.read().pool is None
+
+
+def test_features_that_all_fail_may_be_changed_since_nothing_stored_depends_on_them(tmp_path: Path) -> None:
+    kind = "active_learning.testing.fakes:TinyFeaturizer"
+    pool = {"kind": "active_learning.testing.fakes:TinyPool", "n": 2}
+    with (
+        _campaign(tmp_path, "", pool=pool, features={"kind": kind, "fails": ["AgAl", "AgAl2"]}) as campaign,
+        pytest.raises(CampaignFailed, match="told to fail"),
+    ):
+        campaign.run()
+    path = tiny_campaign(tmp_path, pool=pool, features={"kind": kind}, stopping={})
+    with Campaign.create(path, clock=FakeClock()) as campaign:
+        assert campaign.run()["phase"] == "stopped"
+    tiny_campaign(tmp_path, pool=pool, features={"kind": kind, "fails": ["AgAl"]}, stopping={})
+    with pytest.raises(SpecChanged, match=r"\[features\] changed"):
+        Campaign.create(path, clock=FakeClock())
+
+
+def test_a_campaign_of_an_older_version_can_be_looked_at_before_it_is_worked_on(tmp_path: Path) -> None:
+    path = tiny_campaign(tmp_path)
+    with without_workers(Campaign.create(path, clock=FakeClock())) as campaign:
+        campaign.run()
+        database = campaign.workdir / "campaign.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE rounds DROP COLUMN preparation")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.commit()
+    with Campaign.open(path, clock=FakeClock()) as campaign:
+        assert campaign.status()["n_labels"] == 10
+        assert {r.preparation for r in campaign.record().rounds} == {None}

@@ -113,7 +113,7 @@ def test_every_descriptor_of_crystals_says_that_a_bare_composition_has_none(name
     if part.of_composition:
         assert np.isfinite(block.values).any() or block.failures
     elif name == "given":
-        assert block.failures == {0: "given: 'price' did not come along with it"}
+        assert block.failures[0].startswith("given: no 'price' came along with it: the pool 'table' brings")
     else:
         assert block.failures == {0: f"{name} needs a crystal, and this is a bare composition"}
         assert np.isnan(block.values).all()
@@ -208,7 +208,8 @@ def test_all_faults_of_the_sets_are_named_at_once_with_what_was_meant() -> None:
         ({"name": "density", "zz": 1}, "density has no option 'zz'. It has: label"),
         ({"name": "voronoi", "stats": ["average"]}, "no statistic named 'average'; there are: minimum, maximum"),
         ({"name": "voronoi", "stats": ["holder_mean"]}, "write it with a number, such as 'holder_mean::2'"),
-        ({"name": "bond_fractions"}, "bond_fractions needs the option 'elements'"),
+        ({"name": "bond_fractions"}, "needs the option 'elements': .*; write { name = 'bond_fractions', elements = "),
+        ("nowhere:Mine", "Value error, nowhere:Mine: there is no module 'nowhere'"),
         ({"name": "bond_fractions", "elements": ["Xx"]}, "no such element: 'Xx'"),
         ({"name": "given", "columns": ["a", "a"]}, "named more than once: a"),
         ({"name": "soap"}, "the elements must be known in advance"),
@@ -232,8 +233,14 @@ def test_a_property_that_a_table_does_not_have_is_refused() -> None:
 
 
 def test_no_sets_are_refused() -> None:
-    with pytest.raises(ValidationError, match="at least 1 item"):
+    with pytest.raises(ValidationError, match="name at least one descriptor, such as 'magpie'"):
         Matminer.Options(sets=[])
+
+
+def test_where_no_item_is_right_nobody_complains_that_there_is_none() -> None:
+    with pytest.raises(ValidationError) as caught:
+        featurizer("densty")
+    assert [error["loc"] for error in caught.value.errors()] == [("sets", 0)]
 
 
 @pytest.mark.parametrize("name", sorted(DESCRIPTORS))
@@ -250,11 +257,11 @@ def test_given_numbers_are_taken_as_they_came_and_a_missing_one_is_a_reason() ->
         [
             Candidate({"Al": 1.0}, given={"gap": 0.5, "price": 2.0}),
             Candidate({"Ni": 1.0}, given={"gap": 0.25}),
-            Candidate({"Cu": 1.0}, given={"price": math.nan}),
+            Candidate({"Cu": 1.0}, given={"gap": math.nan, "price": math.nan}),
         ]
     )
     np.testing.assert_array_equal(block.values, [[0.5, 2.0], [0.25, math.nan], [math.nan, math.nan]])
     assert block.failures == {
-        1: "given: 'price' did not come along with it",
-        2: "given: 'gap' did not come along with it (nor 1 more)",
+        1: "given: no 'price' came along with it: the pool 'table' brings the columns that its `descriptors` name",
+        2: "given: 'gap' is empty in its row (and 1 more)",
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from matminer.featurizers import site as of_site
 from matminer.featurizers import structure as of_structure
 from matminer.featurizers.structure import SiteStatsFingerprint
@@ -17,6 +18,7 @@ from matminer.featurizers.structure.rdf import (
 )
 from pymatgen.core.structure import Structure
 
+from active_learning.crystals.ase import from_atoms
 from active_learning.domain.candidate import Candidate, Crystal
 from active_learning.featurizers.matminer import Matminer
 from active_learning.featurizers.registry import DESCRIPTORS
@@ -148,3 +150,11 @@ def test_a_sorted_spectrum_does_not_depend_on_the_order_of_the_sites(crystals: l
     assert (np.diff(np.abs(first)) <= 0).all()
     as_they_come = Matminer(Matminer.Options(sets=["sine_coulomb_matrix"])).featurize([one]).values[0]
     assert np.sort(as_they_come) == pytest.approx(np.sort(first))
+
+
+def test_where_an_atomic_radius_is_not_known_only_the_packing_fraction_is_missing() -> None:
+    solid = Candidate.of(from_atoms(bulk("Xe", a=6.2)))
+    block = Matminer(Matminer.Options(sets=("density",))).featurize([solid])
+    np.testing.assert_allclose(block.values[0, :2], [3.66, 6.2**3 / 4], rtol=1e-3)
+    assert np.isnan(block.values[0, 2])
+    assert block.failures == {0: "density: 'packing fraction' is not a finite number"}

@@ -351,6 +351,7 @@ def test_workers_in_the_middle_of_a_chunk_end_when_they_are_let_go(bench: Bench)
     let_workers_go(bench.address("Moody", {"AgAu": "hang in C"}))
     thread.join(10)
     assert [str(error) for error in said] == ["Featurizing was ended; what is done is kept."]
+    let_workers_go()  # the next piece had begun before the first one's failure was heard of
     wait_for("the end of all", lambda: not _working_on(bench.folder), 10)
 
 

@@ -138,7 +138,7 @@ def test_a_json_table_reads_like_a_csv_table(name: str, tmp_path: Path) -> None:
     for symbol, text_there in (("Pt", "soft"), ("Fe", "True")):
         with pytest.raises(UserError, match=f"'{text_there}' is not a finite number"):
             labeler.prepare(Candidate({symbol: 1}))
-    with pytest.raises(UserError, match=r"no column 'zzz'\. It has: formula, hardness, structure\."):
+    with pytest.raises(UserError, match=r"no column 'zzz'\. It has: formula, hardness, structure\. .*`value`"):
         Table(Table.Options(path=tmp_path / name)).for_property("zzz")
 
 
@@ -149,6 +149,13 @@ def test_real_documents_are_found_by_their_ids() -> None:
     assert labeler.prepare(Candidate({"Ca": 1, "C": 2}, origin=" mp-2482")).inputs["rows"] == [5]
     with pytest.raises(UserError, match="no row of 12 has its origin in column 'mp_id'"):
         labeler.prepare(Candidate({"Ba": 1, "O": 2}, origin="mp-1"))
+
+
+def test_a_missing_column_of_keys_names_its_key_in_the_file(path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"no column 'composition'.* Name the right one with `key_column` in \[labeler\]"
+    ):
+        table(path, key_column="composition").prepare(Candidate({"Al": 1}))
 
 
 def test_a_table_is_read_once_and_again_when_it_changes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,8 +134,8 @@ def test_known_labels_are_the_values_of_the_field(pool: Build, server: Server) -
     }
     first = next(iter(labels.values()))
     assert first.fidelity == "materials_project"
-    assert {name: first.provenance[name] for name in ("source", "material_id", "field", "database_version")} == {
-        "source": server.url,
+    assert {name: first.provenance[name] for name in ("url", "material_id", "field", "database_version")} == {
+        "url": server.url,
         "material_id": "mp-1",
         "field": "formation_energy_per_atom",
         "database_version": "2025.11.14",
@@ -400,6 +400,7 @@ def test_another_server_does_not_see_the_key(pool: Build, server: Server) -> Non
         ({"query": {"chemsys": "Al-O"}}, "chemsys: has a key of its own"),
         ({"query": {"_limit": 3}}, "'_limit': not a parameter that can be set"),
         ({"label": "warmth"}, "the unit of 'warmth' is not known: write label_unit"),
+        ({"label": "bulk_modulus.vhr"}, "write label_unit. Did you mean 'bulk_modulus.vrh'"),
         ({"label": "Band Gap"}, "String should match pattern"),
         ({"key_env": "MP-KEY"}, "String should match pattern"),
         ({"api_key": "x"}, "Extra inputs are not permitted"),

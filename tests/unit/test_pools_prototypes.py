@@ -280,6 +280,7 @@ def test_an_element_without_a_known_size_costs_its_own_decorations_only() -> Non
         ({"prototypes": [""]}, "no structure type is called ''"),
         ({"prototypes": []}, "at least 1 item"),
         ({"families": ["lavess"]}, r"'lavess'. Did you mean 'laves'\? There are fcc, bcc, .*; AB2, A, AB"),
+        ({"families": ["B2"]}, "'B2' is no family but a structure type: name it in `prototypes`"),
         ({"prototypes": ["spinel"]}, r"'spinel' has 14 atoms: set max_atoms = 14 or more \(it is 8\)"),
         ({"prototypes": ["B1"], "min_atoms": 3}, r"'B1' has 2 atoms: set min_atoms = 2 or less \(it is 3\)"),
         ({"prototypes": ["B1"], "n_elements": [1, 3]}, r"'B1' has 2 elements, and n_elements = \[1, 3\]"),

@@ -12,6 +12,7 @@ from pymatgen.analysis.structure_prediction.substitution_probability import Subs
 from pymatgen.analysis.structure_prediction.substitutor import Substitutor
 from pymatgen.analysis.structure_prediction.volume_predictor import RLSVolumePredictor
 from pymatgen.core import Composition, Lattice, Species, Structure
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from active_learning.crystals.geometry import volume_of
 from active_learning.crystals.pymatgen import from_structure, to_structure
@@ -236,3 +237,27 @@ def test_no_structures_at_all_are_the_users_error(tmp_path: Path) -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Substitution.Options.model_validate(options)
+
+
+ALMOST_SYMMETRIC = Structure(
+    [[-4.241457, 0.0, 0.0], [-1.570822, -3.963611, 0.0], [-0.054, -0.101361, 7.67879]],
+    ["Ag"] * 4 + ["S"] * 2,
+    [
+        [0.763461, 0.720585, 0.73929],
+        [0.369517, 0.321353, 0.971102],
+        [0.154253, 0.119195, 0.506593],
+        [0.755153, 0.714465, 0.238191],
+        [0.543361, 0.510981, 0.492555],
+        [0.976755, 0.92592, 0.989771],
+    ],
+)
+"""Ag2S, mp-32884 of the Alexandria phonons (matcalc's benchmark data, BSD-3), of whose symmetry spglib is in doubt."""
+
+
+def test_what_spglib_writes_to_the_terminal_by_itself_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    SpacegroupAnalyzer(ALMOST_SYMMETRIC, symprec=0.1).get_symmetrized_structure()
+    assert "spglib: " in capfd.readouterr().err
+    ions_of(from_structure(ALMOST_SYMMETRIC))
+    assert capfd.readouterr().err == ""
+    SpacegroupAnalyzer(ALMOST_SYMMETRIC, symprec=0.1).get_symmetrized_structure()
+    assert "spglib: " in capfd.readouterr().err

@@ -71,10 +71,13 @@ def test_the_table_is_json_with_the_prediction_at_choice_and_its_z():
     assert {row["chosen_by"] for row in best_table(record, 100)} == {"model", "first design"}
 
 
-def test_a_told_label_has_no_round_and_no_prediction():
-    row = best_table(_with(_label("stranger", -0.4)), 1)[0]
-    assert (row["chosen_by"], row["round"], row["predicted_mean"], row["z"]) == ("told", None, None, None)
-    assert row["formula"] == "stranger"
+@pytest.mark.parametrize(("more", "chosen_by"), [({"source": "told"}, "told"), ({"rows": [3]}, "known before")])
+def test_a_label_that_nobody_asked_for_has_no_round_and_no_prediction(more, chosen_by):
+    label = replace(_label("stranger", -0.4), provenance={"formula": "CuO", **more})
+    row = best_table(_with(label), 1)[0]
+    assert (row["chosen_by"], row["round"], row["predicted_mean"], row["z"]) == (chosen_by, None, None, None)
+    assert row["formula"] == "CuO"
+    assert best_table(_with(_label("stranger", -0.4)), 1)[0]["formula"] == "stranger"
 
 
 def test_the_table_of_a_campaign_without_labels_is_empty():

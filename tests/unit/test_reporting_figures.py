@@ -19,6 +19,7 @@ from active_learning.errors import UserError
 from active_learning.reporting import maps, style
 from active_learning.reporting.model_figures import calibration_figure, importances_figure, parity_figure
 from active_learning.reporting.progress_figures import discovery_figure, learning_figure
+from active_learning.reporting.report import render_html
 from active_learning.testing.records import START, example_record
 
 ALL = (discovery_figure, learning_figure, parity_figure, calibration_figure, importances_figure, maps.map_figure)
@@ -76,11 +77,28 @@ def test_failed_attempts_stand_between_the_labels_they_fell_between():
     assert len(set(crosses)) == len(crosses)
 
 
-def test_told_labels_have_a_mark_of_their_own():
+@pytest.mark.parametrize(("name", "provenance"), [("told", {"source": "told"}), ("known before", {"rows": [1]})])
+def test_labels_that_nobody_asked_for_have_a_mark_of_their_own(name, provenance):
     record = example_record()
-    told = Label(record.candidate_ids[0], record.target.property, -0.2, "eV/atom", START, "experiment")
-    ax = discovery_figure(replace(record, labels=(*record.labels, told))).axes[0]
-    assert _points(ax, "told").tolist() == [[len(record.labels) + 1, -0.2]]
+    asked = {request.candidate_id for request in record.requests}
+    stranger = next(candidate for candidate in record.candidate_ids if candidate not in asked)
+    label = Label(stranger, record.target.property, -0.2, "eV/atom", START, "experiment", provenance=provenance)
+    record = replace(record, labels=(*record.labels, label))
+    assert _points(discovery_figure(record).axes[0], name).tolist() == [[len(record.labels), -0.2]]
+    assert len(_points(maps.map_figure(record).axes[0], name)) == 1
+
+
+def test_a_first_round_of_the_model_is_no_first_design():
+    record = example_record()
+    design, *others = record.rounds
+    record = replace(record, rounds=(replace(design, predictions=others[0].predictions), *others))
+    for ax in (discovery_figure(record).axes[0], maps.map_figure(record).axes[0]):
+        names = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert "first design" not in names
+        assert "chosen by the model" in names
+    text = render_html(record)
+    assert "Round 0 <span>" in text
+    assert "no first design" in text
 
 
 def test_parity_tells_the_two_kinds_of_prediction_apart():
