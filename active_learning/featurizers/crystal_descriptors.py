@@ -47,12 +47,13 @@ _WARD = "Ward et al. 2017, doi:10.1103/PhysRevB.96.024104"
 
 
 class _Densities(DensityFeatures):  # type: ignore[misc]
-    """Matminer's, which fails where no atomic radius is known (noble gases): there only the packing fraction is missing."""
+    """Matminer's, which computes with None where no atomic radius is known (noble gases), and here says so."""
 
     def featurize(self, s: Structure) -> list[float]:
-        if all(element.atomic_radius is not None for element in s.composition.elements):
-            return list(super().featurize(s))
-        return [s.density, s.volume / len(s), float("nan")]
+        unknown = sorted(element.symbol for element in s.composition.elements if element.atomic_radius is None)
+        if unknown:
+            raise ContractError(f"no atomic radius is known for {', '.join(unknown)}, which the packing fraction needs")
+        return list(super().featurize(s))
 
 
 class Density(MatminerDescriptor):
