@@ -16,7 +16,7 @@ from active_learning.api.estimating import described, estimate_features, in_word
 from active_learning.config import read_campaign_file
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.label import Failure
-from active_learning.domain.protocols import Labeler, References
+from active_learning.domain.protocols import KnowsLabels, Labeler, References
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.engine.pool_file import PoolFile, write_pool
@@ -65,6 +65,7 @@ def check(path: Path, *, try_label: bool = False) -> Iterator[Finding]:
             return
         pool = PoolFile(Path(folder) / note["file"])
         sample = _sample(kit, pool)
+        yield from _known(kit, pool)
         yield from _labeler(kit, note["elements"], sample)
         yield from _features(kit, pool, sample, Path(folder))
         if try_label:
@@ -101,8 +102,9 @@ def _pool(kit: Kit, blobs: Blobs) -> tuple[dict[str, Any], Finding]:
 
 def _labeler(kit: Kit, elements: Sequence[str], sample: list[Candidate]) -> Iterator[Finding]:
     unsupported: Mapping[str, str] = getattr(kit.labeler, "unsupported", lambda _elements: {})(elements)
-    for symbol, reason in unsupported.items():
-        yield Finding("labeler", f"{symbol}: {reason}", True)
+    for reason in dict.fromkeys(unsupported.values()):
+        symbols = ", ".join(symbol for symbol, why in unsupported.items() if why == reason)
+        yield Finding("labeler", f"{symbols}: {reason}", True)
     if isinstance(kit.labeler, References):
         try:
             references = kit.labeler.references(elements)
@@ -116,14 +118,36 @@ def _labeler(kit: Kit, elements: Sequence[str], sample: list[Candidate]) -> Iter
         yield from _preparing(kit, sample)
 
 
+def _refusal(kit: Kit, candidate: Candidate) -> str | None:
+    """Why no job for a candidate can be prepared; None if one can."""
+    try:
+        _for_trial(kit, candidate).prepare(candidate)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _known(kit: Kit, pool: PoolFile) -> Iterator[Finding]:
+    """The labels that the pool brings along."""
+    if not isinstance(kit.pool, KnowsLabels):
+        return
+    try:
+        known = [(c, m.values[kit.target.property]) for c, m in kit.pool.known_labels(kit.target.property) if c in pool]
+    except UserError as error:
+        yield Finding("labels", str(error), True)
+        return
+    units = sorted({unit for _, (_, unit) in known if unit and kit.target.unit and unit != kit.target.unit})
+    if units:
+        said = f"the pool's labels are in '{units[0]}', and {kit.target.property} is in '{kit.target.unit}'"
+        yield Finding("labels", said, True)
+    elif known:
+        said = f"{len(known):,} of {len(pool):,} candidates have a known label, which counts in [rounds] and [stopping]"
+        yield Finding("labels", said, is_fault=len(known) == len(pool))
+
+
 def _preparing(kit: Kit, sample: list[Candidate]) -> Iterator[Finding]:
     """Whether jobs can be prepared: a calculator of an unknown name is found here."""
-    reasons = []
-    for candidate in sample:
-        try:
-            _for_trial(kit, candidate).prepare(candidate)
-        except UserError as error:
-            reasons.append(str(error))
+    reasons = [reason for candidate in sample if (reason := _refusal(kit, candidate)) is not None]
     if len(reasons) == len(sample):
         yield Finding("labeler", f"no candidate of a sample can be labeled: {reasons[0]}", True)
     elif reasons:
@@ -172,16 +196,16 @@ def _size(n_bytes: float) -> str:
 
 def _one_label(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
     """One real calculation, in this process, of what costs no references."""
-    sizes = [0 if c.crystal is None else len(c.crystal.species) for c in candidates]
-    candidate = candidates[int(np.argsort(sizes, kind="stable")[len(sizes) // 2])]
+    able = [candidate for candidate in candidates if _refusal(kit, candidate) is None]
+    if not able:
+        yield Finding("label", f"{candidates[0].formula}: {_refusal(kit, candidates[0])}", True)
+        return
+    sizes = [0 if c.crystal is None else len(c.crystal.species) for c in able]
+    candidate = able[int(np.argsort(sizes, kind="stable")[len(sizes) // 2])]
     labeler = _for_trial(kit, candidate)
     with tempfile.TemporaryDirectory() as folder:
         directory = JobDirectory(Path(folder) / "job")
-        try:
-            spec = labeler.prepare(candidate)
-        except UserError as error:
-            yield Finding("label", f"{candidate.formula}: {error}", True)
-            return
+        spec = labeler.prepare(candidate)
         directory.prepare(spec, "check", kit.spec.requests.timeout, python_path=kit.python_path)
         started = time.perf_counter()
         execute(directory.path)

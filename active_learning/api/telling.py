@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from active_learning.domain.elements import reduced_formula
+from active_learning.domain.formulas import parse_formula
 from active_learning.domain.label import Label
 from active_learning.domain.request import RequestState
 from active_learning.domain.target import Target
@@ -83,15 +85,23 @@ def read_labels(path: Path) -> list[Told]:
     return told
 
 
+def _reduced(text: str) -> str:
+    """A formula as the pool writes it, however it was written; any other text as it is."""
+    try:
+        return reduced_formula(parse_formula(text))
+    except ValueError:
+        return text
+
+
 def _resolve(told: Told, pool: PoolFile, by_formula: Mapping[str, list[str]]) -> str:
     if told.candidate in pool:
         return told.candidate
-    found = by_formula.get(told.candidate, [])
+    found = by_formula.get(_reduced(told.candidate), [])
     if len(found) == 1:
         return found[0]
     if found:
         raise ValueError(f"{len(found)} candidates have the formula {told.candidate}; give the candidate's id")
-    raise ValueError(f"no candidate '{told.candidate}' in the pool (ids and reduced formulas are understood)")
+    raise ValueError(f"no candidate '{told.candidate}' in the pool (ids and formulas are understood)")
 
 
 def tell(
@@ -110,14 +120,14 @@ def tell(
     labels = list(labels)
     named = list(dict.fromkeys(told.candidate for told in labels if told.candidate in pool))
     formula_of = dict(zip(named, pool.formulas(named), strict=True))
-    by_formula = pool.named({told.candidate for told in labels} - formula_of.keys())
+    by_formula = pool.named({_reduced(told.candidate) for told in labels if told.candidate not in formula_of})
     checked, faults = [], []
     for told in labels:
         try:
             if told.unit and target.unit and told.unit != target.unit:
                 raise ValueError(f"unit '{told.unit}', but {target.property} is in '{target.unit}'")
             candidate = _resolve(told, pool, by_formula)
-            checked.append(_label(told, candidate, formula_of.get(candidate, told.candidate), target, now))
+            checked.append(_label(told, candidate, formula_of.get(candidate, _reduced(told.candidate)), target, now))
         except (ValueError, ContractError) as error:
             faults.append(f"  {told.source or told.candidate}: {error}")
     if faults:

@@ -83,12 +83,20 @@ def _known_keys(model: type[BaseModel], place: Sequence[Any]) -> list[str]:
     return list(model.model_fields)
 
 
-def faults_of(error: ValidationError, model: type[BaseModel], text: str, prefix: tuple[str, ...] = ()) -> list[Fault]:
-    """The faults in a validation error, each with its key path and line; `prefix` is where the table stands."""
+def faults_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    text: str,
+    prefix: tuple[str, ...] = (),
+    more_keys: frozenset[str] = frozenset(),
+) -> list[Fault]:
+    """The faults in a validation error, each with its key path and line; `prefix` is where the table stands, and
+    `more_keys` are allowed in it beside the model's."""
     faults = []
     for detail in error.errors(include_url=False):
         place = (*prefix, *(str(part) for part in detail["loc"]))
-        message = _message(detail, _known_keys(model, detail["loc"][:-1]))
+        known = _known_keys(model, detail["loc"][:-1])
+        message = _message(detail, [*known, *more_keys] if len(detail["loc"]) == 1 else known)
         faults.append(Fault(".".join(place), message, line_of(text, place)))
     return faults
 

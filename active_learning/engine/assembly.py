@@ -94,7 +94,7 @@ class _Assembly:
         try:
             checked = plugin.Options.model_validate(options, context={"base": self.file.path.parent})
         except ValidationError as error:
-            self.faults += faults_of(error, plugin.Options, self.file.text, path)
+            self.faults += faults_of(error, plugin.Options, self.file.text, path, _ENGINES_KEYS.get(group, frozenset()))
             return None
         self.options[path] = checked.model_dump(mode="json", by_alias=True)
         try:

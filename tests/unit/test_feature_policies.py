@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from active_learning.api.campaign import Campaign
+from active_learning.api.checking import check
 from active_learning.domain import options
 from active_learning.domain.campaign import Phase
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.label import Measurement
 from active_learning.domain.protocols import FeatureBlock
 from active_learning.engine.feature_file import FeatureFile
-from active_learning.errors import CampaignFailed, SpecChanged, UserError
+from active_learning.errors import CampaignFailed, SpecError, UserError
 from active_learning.store import Blobs
 from active_learning.testing.fakes import PROPERTY, FakeClock, TinyPool, tiny_campaign, true_value, without_workers
 
@@ -213,3 +214,23 @@ def test_a_campaign_of_an_older_version_can_be_looked_at_before_it_is_worked_on(
     with Campaign.open(path, clock=FakeClock()) as campaign:
         assert campaign.status()["n_labels"] == 10
         assert {r.preparation for r in campaign.record().rounds} == {None}
+
+
+def test_check_says_what_is_known_and_refuses_labels_in_another_unit(tmp_path: Path) -> None:
+    path = tiny_campaign(tmp_path, pool={"kind": f"{HERE}:Known", "known": 3})
+    said = {finding.what: finding for finding in check(path)}
+    assert said["labels"].message.startswith("3 of 30 candidates have a known label")
+    assert not said["labels"].is_fault
+    path = tiny_campaign(tmp_path, pool={"kind": f"{HERE}:Known", "known": 3, "unit": "meV"})
+    said = {finding.what: finding for finding in check(path)}
+    assert said["labels"].message == "the pool's labels are in 'meV', and energy is in 'eV'"
+    assert said["labels"].is_fault
+    path = tiny_campaign(tmp_path, pool={"kind": f"{HERE}:Known", "known": 30})
+    said = {finding.what: finding for finding in check(path)}
+    assert said["labels"].is_fault, "nothing is left to ask"
+
+
+def test_a_misspelled_key_of_the_engine_gets_its_hint(tmp_path: Path) -> None:
+    features = {"kind": "active_learning.testing.fakes:TinyFeaturizer", "mising": "impute"}
+    with pytest.raises(SpecError, match=r"features\.mising.*Did you mean 'missing'\?"):
+        Campaign.create(tiny_campaign(tmp_path, features=features), clock=FakeClock())

@@ -93,7 +93,7 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_labels_are_stored_with_where_they_come_from(store: CampaignStore, pool: PoolFile) -> None:
     by_id = pool.ids[pool.formulas(pool.ids).index("AgAl2")]
-    told = [Told("AgAl", -1.5, "eV", 0.1, "pbe", "labels.csv:2"), Told(by_id, 2.0)]
+    told = [Told("Al2Ag2", -1.5, "eV", 0.1, "pbe", "labels.csv:2"), Told(by_id, 2.0)]
     assert tell(store, TARGET, pool, START, told) == (2, 0, ())
     first, second = store.read().labels
     assert (first.value, first.unit, first.std, first.fidelity, first.time) == (-1.5, "eV", 0.1, "pbe", START)
@@ -128,7 +128,7 @@ def test_if_one_label_cannot_be_used_none_is_stored(store: CampaignStore, pool: 
     with pytest.raises(UserError, match="5 labels cannot be used; nothing was told") as caught:
         tell(store, TARGET, pool, START, told)
     lines = str(caught.value).splitlines()[1:]
-    assert lines[0] == "  t:3: no candidate 'XyZ' in the pool (ids and reduced formulas are understood)"
+    assert lines[0] == "  t:3: no candidate 'XyZ' in the pool (ids and formulas are understood)"
     assert lines[1] == "  NiPt: 2 candidates have the formula NiPt; give the candidate's id"
     assert lines[2] == "  AgAl2: unit 'meV', but energy is in 'eV'"
     assert "must be finite, got nan" in lines[3]
