@@ -19,7 +19,7 @@ from active_learning.domain.candidate import Candidate
 from active_learning.domain.label import Measurement
 from active_learning.domain.protocols import FeatureBlock
 from active_learning.engine.feature_file import FeatureFile
-from active_learning.errors import CampaignFailed, SpecError, UserError
+from active_learning.errors import CampaignFailed, SpecChanged, SpecError, UserError
 from active_learning.store import Blobs
 from active_learning.testing.fakes import PROPERTY, FakeClock, TinyPool, tiny_campaign, true_value, without_workers
 
