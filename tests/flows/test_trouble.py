@@ -122,7 +122,7 @@ def test_candidates_whose_features_fail_are_left_out_with_the_reason(
     assert report.status == 0
     page = Path(report.out.strip()).read_text()
     assert "nothing is known of Ag" in page
-    assert "killed its process" in page
+    assert "ended its process" in page
 
 
 def test_features_that_all_fail_end_the_campaign_with_an_example(

@@ -182,7 +182,7 @@ def test_a_verdict_withdraws_what_is_planned_waits_for_what_runs_and_concludes()
 
 
 def test_the_first_design_opens_whatever_may_be_in_flight() -> None:
-    assert next_action(snapshot(n_rounds=0, settings=replace(SETTINGS, initial=9))) == do.OpenRound(0, 2)
+    assert next_action(snapshot(n_rounds=0, settings=replace(SETTINGS, initial=9))) == do.OpenRound(0, 3)
 
 
 def test_a_synchronous_round_waits_for_the_whole_batch() -> None:
