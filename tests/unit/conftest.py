@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from matminer.featurizers.conversions import CompositionToOxidComposition, StructureToOxidStructure
 from pymatgen.core.lattice import Lattice
+from pymatgen.core.periodic_table import get_el_sp
 from pymatgen.core.structure import Structure
 
 from active_learning.domain.candidate import Candidate, Crystal
@@ -82,6 +83,8 @@ def _compare(
     n : how many of the crystals, the smallest
     columns : of matminer's, where we take some of them only
     """
+    # pymatgen takes Al3+ for the Al3.0+ that some pool asked for before, and matminer slices by that number.
+    get_el_sp.cache_clear()
     ours = Matminer(Matminer.Options(sets=[item], fast=fast))
     candidates = [Candidate.of(Crystal.from_json(record["crystal"])) for record in _records()[:n]]
     block = ours.featurize(candidates)
@@ -97,9 +100,6 @@ def _compare(
         expected = np.where(np.isfinite(row), row, np.nan)
         np.testing.assert_allclose(block.values[number], expected, rtol=1e-9, atol=1e-9, equal_nan=True)
         assert (number in block.failures) == bool(np.isnan(expected).any())
-    if not n_compared and any("not ionic" in str(row) for row in rows):
-        # Seen only after the substitution pool ran in this process; features are computed in processes of their own.
-        pytest.skip(f"pymatgen gives no charged compositions in this process any more: {rows[0]}; run this file alone")
     assert n_compared >= min(n, 20), (
         f"matminer raised for most of them: {[r for r in rows if isinstance(r, Exception)][:1]!r}"
     )
