@@ -19,14 +19,18 @@ from pydantic.fields import FieldInfo
 
 from active_learning.config.spec import (
     FIXED,
+    AcquisitionTable,
     CampaignSpec,
+    Control,
     Execution,
     FeaturesTable,
     PluginTable,
     Requests,
     Rounds,
+    Search,
     Stopping,
     TargetTable,
+    Training,
 )
 from active_learning.domain import protocols
 from active_learning.domain.options import parse_duration
@@ -47,11 +51,17 @@ _PLUGIN_TABLES: Mapping[str, tuple[str, type]] = {
 }
 """Table of the file, in the file's usual order -> plug-in group, protocol."""
 
+_OWN_KEYS: Mapping[str, type[BaseModel]] = {"features": FeaturesTable, "acquisition": AcquisitionTable}
+"""Plug-in tables with keys that are the engine's own."""
+
 _PLAIN_TABLES: Mapping[str, type[BaseModel]] = {
     "target": TargetTable,
     "preparation": PreparationOptions,
     "rounds": Rounds,
     "requests": Requests,
+    "training": Training,
+    "search": Search,
+    "control": Control,
     "execution": Execution,
 }
 _ABOUT = {"preparation": "What happens to the features inside each fit."}
@@ -206,10 +216,11 @@ def _table(name: str, field: FieldInfo) -> Iterator[str]:
     yield f"{_first_paragraph(protocol)} {_fixed(name)}{without}"
     if name in _NOTES:
         yield f"\n{_NOTES[name]}"
-    if name == "features":
-        own = {key: field for key, field in FeaturesTable.model_fields.items() if key != "kind"}
+    if name in _OWN_KEYS:
+        model = _OWN_KEYS[name]
+        own = {key: field for key, field in model.model_fields.items() if key != "kind"}
         yield "\nKeys of the table itself, whatever the kind:\n"
-        yield from rows_of(FeaturesTable, own)
+        yield from rows_of(model, own)
     yield from _plugins(group)
 
 

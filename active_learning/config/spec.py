@@ -12,14 +12,18 @@ from active_learning.preparation.options import PreparationOptions
 
 __all__ = [
     "FIXED",
+    "AcquisitionTable",
     "CampaignSpec",
+    "Control",
     "Execution",
     "FeaturesTable",
     "PluginTable",
     "Requests",
     "Rounds",
+    "Search",
     "Stopping",
     "TargetTable",
+    "Training",
 ]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -51,6 +55,60 @@ class FeaturesTable(PluginTable):
         " all candidates, or the median of the labeled candidates takes its place in each fit",
     )
     time_limit: Duration = Field(60.0, description="for one descriptor of one candidate; then it counts as missing")
+
+
+class AcquisitionTable(PluginTable):
+    """[acquisition]: the plug-in's table, with two keys that are the engine's own."""
+
+    weigh_success: bool = Field(
+        False,
+        description="multiply scores by the probability that a label succeeds, learned from the failures so far; for"
+        " acquisitions whose score is an amount of gain",
+    )
+    per_cost: bool = Field(
+        False,
+        description="divide scores by the predicted run time of a label, learned from those so far; for acquisitions"
+        " whose score is an amount of gain",
+    )
+
+
+class Training(Options):
+    """[training]: how a model is judged and its uncertainty corrected."""
+
+    validation: Literal["auto", "folds"] = Field(
+        "auto",
+        description="auto: by what the model knows itself of labels it was not trained on (out-of-bag, leave-one-out),"
+        " and by folds if it knows nothing; folds: always by k-fold cross-validation, which trains as many more models",
+    )
+    folds: Annotated[int, Field(ge=2, le=20)] = Field(5, description="folds of the cross-validation")
+    recalibrate: bool = Field(
+        True, description="correct the predicted std every round by what held-out labels say (Palmer et al., 2022)"
+    )
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="share of the labels kept for a test set that represents the pool (k-means) and is never trained"
+        " on; 0.2 is the 80:20 split of the textbooks",
+    )
+
+
+class Search(Options):
+    """[search]: the surrogate's hyper-parameters, by Optuna."""
+
+    every: Annotated[int, Field(ge=0)] = Field(0, description="rounds from one search to the next; 0: no search")
+    seconds: Duration = Field(60.0, description="time for one search")
+    trials: Count | None = Field(
+        None, description="end a search after this many settings, too; alone it makes the choice reproducible"
+    )
+
+
+class Control(Options):
+    """[control]: candidates drawn at random beside those the model chooses."""
+
+    fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="share of the requests after the first design; their labels tell without bias how wrong the model"
+        " is, and how much faster than chance the campaign is",
+    )
 
 
 class Execution(Options):
@@ -147,7 +205,7 @@ class CampaignSpec(Options):
     pool: PluginTable
     features: FeaturesTable
     surrogate: PluginTable = PluginTable(kind="random_forest")
-    acquisition: PluginTable = PluginTable(kind="upper_confidence_bound")
+    acquisition: AcquisitionTable = AcquisitionTable(kind="upper_confidence_bound")
     selection: PluginTable = PluginTable(kind="diverse")
     rounds: Rounds = Rounds()
     labeler: PluginTable
@@ -155,6 +213,9 @@ class CampaignSpec(Options):
     requests: Requests = Requests()
     stopping: Stopping = Stopping()
     preparation: PreparationOptions = PreparationOptions()
+    training: Training = Training()
+    search: Search = Search()
+    control: Control = Control()
     execution: Execution = Execution()
 
     def changed(self, other: CampaignSpec) -> dict[str, bool]:

@@ -59,6 +59,10 @@ class RoundRecord:
         design
     importances : feature name -> importance; empty if the surrogate knows none
     preparation : what was done to the descriptors before the model saw them, as `PreparationRecord.to_json` gives it
+    calibration : how honest the std is and how it was corrected, as `CalibrationRecord.to_json` gives it
+    test_metrics : like `metrics`, on the test set, which was not trained on; empty without one
+    forecast : what the next round is worth, see `active_learning.learning.forecast`
+    settings : the surrogate's options that a search has found, with the search itself; None if nothing was searched for
     """
 
     number: int
@@ -71,6 +75,10 @@ class RoundRecord:
     predictions: str | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
     preparation: Mapping[str, Any] | None = None
+    calibration: Mapping[str, Any] | None = None
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
+    forecast: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,11 @@ class Progress:
         A round is settled when it and all rounds before it have no open request. Empty if the goal has no best.
     merit_by_round : the same as merit: higher is better
     max_std : the largest predicted std over the available candidates, by the newest model; None before the first
+    errors : the mean absolute error of the model of each round that trained one, in the target's unit: on the test set
+        where there is one, otherwise by cross-validation; of a classification the share of wrong classes
+    forecasts : what each of these rounds expected of the next, see `active_learning.learning.forecast`
+    run_s : seconds that settled requests were running, over all of them
+    elapsed_s : seconds since the campaign was created
     """
 
     target: Target
@@ -96,11 +109,15 @@ class Progress:
     best_by_round: tuple[float, ...] = ()
     merit_by_round: tuple[float, ...] = ()
     max_std: float | None = None
+    errors: tuple[float, ...] = ()
+    forecasts: tuple[Mapping[str, float], ...] = ()
+    run_s: float = 0.0
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The engine's own tables of the campaign file: [rounds] and [requests]."""
+    """What decisions need of the engine's own tables of the campaign file."""
 
     initial: int
     batch_size: int

@@ -1,5 +1,7 @@
 """What a plug-in is, kind by kind: at most three methods each, further capabilities by small protocols.
 
+Models are described in `models`, acquisitions and selections in `choosing`; everything can be imported from here.
+
 A plug-in is a class with two things: ``Options``, a subclass of `active_learning.domain.options.Options` (the keys
 of its table in the campaign file), and ``__init__(self, options)``. Building one must be cheap and touch nothing:
 errors that only the outside world can reveal belong to the methods.
@@ -9,41 +11,68 @@ The laws below are tested by the contract suites in ``active_learning.testing``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from active_learning.domain.campaign import Progress, Verdict
 from active_learning.domain.candidate import Candidate, Dropped
+from active_learning.domain.choosing import (
+    Acquisition,
+    Attributes,
+    Batch,
+    Outcome,
+    ScoresAreGains,
+    ScoresByRow,
+    Scoring,
+    Selection,
+)
 from active_learning.domain.job import Job, JobReport, JobSpec
 from active_learning.domain.label import Failure, Measurement
-from active_learning.domain.prediction import Prediction
-from active_learning.domain.target import Goal, Target
+from active_learning.domain.models import (
+    Classifies,
+    FittedSurrogate,
+    HasDraws,
+    HasHeldOut,
+    HasImportances,
+    HasSettings,
+    KnowsCovariance,
+    Portable,
+    Surrogate,
+)
 
 __all__ = [
     "Acquisition",
+    "Attributes",
+    "Batch",
     "BudgetRule",
     "Cancels",
+    "Classifies",
     "Clock",
     "DiesWithProcess",
     "FeatureBlock",
     "FeaturePart",
     "Featurizer",
     "FittedSurrogate",
+    "HasDraws",
+    "HasHeldOut",
     "HasImportances",
     "HasParts",
+    "HasSettings",
+    "KnowsCovariance",
     "KnowsLabels",
     "Labeler",
+    "Outcome",
     "Pool",
     "Portable",
     "References",
     "Remembers",
+    "ScoresAreGains",
     "ScoresByRow",
     "Scoring",
     "Selection",
@@ -53,7 +82,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 
 class Clock(Protocol):
@@ -169,122 +197,6 @@ class Remembers(Protocol):
 
     def with_memory(self, folder: Path) -> Featurizer:
         """The same featurizer, which keeps them in this folder; several processes may share it."""
-
-
-@runtime_checkable
-class FittedSurrogate(Protocol):
-    """A trained model."""
-
-    def predict(self, X: Floats) -> Prediction:
-        """Mean and std of the target for each row of `X`, (n_candidates, n_features)."""
-
-
-@runtime_checkable
-class HasImportances(Protocol):
-    """A trained model that knows how much each feature told it."""
-
-    @property
-    def importances(self) -> Floats:
-        """(n_features,), non-negative, summing to 1 (or all 0, if no feature told anything)."""
-
-
-@runtime_checkable
-class Portable(Protocol):
-    """A trained model that can be written down as arrays and built again elsewhere, so that others can predict too."""
-
-    def to_arrays(self) -> Mapping[str, NDArray[Any]]:
-        """All that it knows; no array of objects."""
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The model that `to_arrays` wrote. Law: it predicts exactly the same."""
-
-
-class Surrogate(Protocol):
-    """A model of the target that knows how sure it is."""
-
-    def fit(self, X: Floats, y: Floats, *, rng: np.random.Generator) -> FittedSurrogate:
-        """A new trained model; this object does not change.
-
-        Parameters
-        ----------
-        X : (n_labels, n_features)
-        y : (n_labels,), in the target's unit
-
-        Laws: the same data and the same state of `rng` give the same predictions; two labels are enough.
-        """
-
-
-@dataclass(frozen=True, eq=False)
-class Scoring:
-    """What an acquisition may look at beside the prediction.
-
-    Parameters
-    ----------
-    best : value of the best label so far, in the target's unit; None if the goal has no best
-    n : how many candidates will be chosen
-    n_candidates : how many are to be scored
-    load_X : gives the features of the candidates to score, (n_candidates, n_features)
-    X_labeled, y_labeled : what the model was trained on
-    model : the trained model
-    """
-
-    target: Target
-    best: float | None
-    n: int
-    n_candidates: int
-    load_X: Callable[[], Floats]
-    X_labeled: Floats
-    y_labeled: Floats
-    model: FittedSurrogate
-    rng: np.random.Generator
-
-    @cached_property
-    def X(self) -> Floats:
-        """(n_candidates, n_features), the candidates to score: read when first asked for, since it may be large."""
-        return self.load_X()
-
-
-class Acquisition(Protocol):
-    """What a candidate is worth: a score; higher is better."""
-
-    @property
-    def goals(self) -> frozenset[Goal]:
-        """The goals it can serve; `motherlode check` refuses the others."""
-
-    def score(self, prediction: Prediction, scoring: Scoring) -> Floats:
-        """(n_candidates,), finite; higher is better.
-
-        Law: a pure function of its arguments; only `scoring.rng` is random.
-        """
-
-
-@runtime_checkable
-class ScoresByRow(Protocol):
-    """An acquisition whose score of a candidate depends on this candidate's prediction only (and on `scoring.rng`,
-    asked once for each candidate in order). A large pool is then scored block by block."""
-
-    @property
-    def scores_by_row(self) -> bool:
-        """True."""
-
-
-class Selection(Protocol):
-    """Which batch to take from the scores."""
-
-    def choose(self, scores: Floats, X: Floats, n: int, *, X_pending: Floats, rng: np.random.Generator) -> Indices:
-        """Rows to take, best first, (min(n, n_candidates),), no row twice.
-
-        Rows are in the order of the candidates' ids, so that ties broken by row are broken by id. Of a pool larger
-        than `active_learning.engine.scoring.PROMISING` only that many with the highest scores are given.
-
-        Parameters
-        ----------
-        scores : (n_candidates,)
-        X : (n_candidates, n_features)
-        X_pending : (n_pending, n_features)
-            Candidates that are being labeled; they cannot be chosen, and it is a waste to choose their like.
-        """
 
 
 class Labeler(Protocol):

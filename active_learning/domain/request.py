@@ -10,7 +10,7 @@ from enum import StrEnum
 from active_learning.domain.label import Failure
 from active_learning.errors import ContractError, IllegalMove
 
-__all__ = ["MOVES", "OPEN_STATES", "Purpose", "Request", "RequestState", "request_id"]
+__all__ = ["MOVES", "OPEN_STATES", "Arm", "Purpose", "Request", "RequestState", "request_id"]
 
 
 class RequestState(StrEnum):
@@ -45,6 +45,16 @@ class Purpose(StrEnum):
     REFERENCE = "reference"
 
 
+class Arm(StrEnum):
+    """How a candidate came to be asked for: by the first design; chosen by the model; drawn at random beside it, as the
+    control; or kept for the test set, whose labels no model is trained on."""
+
+    DESIGN = "design"
+    CHOSEN = "chosen"
+    CONTROL = "control"
+    TEST = "test"
+
+
 def request_id(candidate_id: str, attempt: int) -> str:
     """The id of a request, which is also the name of its job directory."""
     return f"{candidate_id}-{attempt}"
@@ -54,8 +64,10 @@ def request_id(candidate_id: str, attempt: int) -> str:
 class Request:
     """A promise to label one candidate.
 
-    `attempt` counts from 1. `score`, `mean` and `std` are what the model believed when the candidate was chosen,
-    in the target's unit; None in the first design. `reason` is one phrase: why this candidate.
+    `attempt` counts from 1. `score`, `mean` and `std` are what the model believed when the candidate was asked for,
+    in the target's unit; None in the first design. `reason` is one phrase: why this candidate; `rule` is the one of the
+    acquisition's rules that proposed it, empty if it has one only. `novelty` is how far the candidate lies from what
+    the model was trained on: above 1 it is outside of the model's domain of applicability.
     """
 
     candidate_id: str
@@ -65,6 +77,9 @@ class Request:
     state: RequestState
     job_name: str
     purpose: Purpose = Purpose.CANDIDATE
+    arm: Arm = Arm.CHOSEN
+    rule: str = ""
+    novelty: float | None = None
     handle: str | None = None
     failure: Failure | None = None
     reason: str = ""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from active_learning.config import CampaignFile, CampaignSpec, PluginTable
 from active_learning.config.reading import faults_of, line_of
-from active_learning.config.spec import FeaturesTable
+from active_learning.config.spec import AcquisitionTable, FeaturesTable
 from active_learning.domain.campaign import Settings
 from active_learning.domain.protocols import Acquisition, Featurizer, Labeler, Pool, Selection, Submitter, Surrogate
 from active_learning.domain.target import Goal, Target
@@ -35,7 +35,10 @@ _TABLES: Mapping[str, str] = {
 }
 """Table of the campaign file -> plug-in group."""
 
-_ENGINES_KEYS: Mapping[str, frozenset[str]] = {"featurizers": frozenset(FeaturesTable.model_fields) - {"kind"}}
+_ENGINES_KEYS: Mapping[str, frozenset[str]] = {
+    "featurizers": frozenset(FeaturesTable.model_fields) - {"kind"},
+    "acquisition": frozenset(AcquisitionTable.model_fields) - {"kind"},
+}
 """Plug-in group -> keys of its table that are not the plug-in's."""
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from active_learning.domain.campaign import Phase, Progress, RoundRecord, Verdict
 from active_learning.domain.label import Label
 from active_learning.domain.prediction import Prediction
-from active_learning.domain.protocols import ScoresByRow, Scoring
+from active_learning.domain.protocols import Batch, ScoresByRow, Scoring
 from active_learning.domain.request import Purpose, Request
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.deciding import MIN_LABELS, needs_design
@@ -189,13 +189,14 @@ def _choose(
     kit = bench.kit
     pending = features.ids.rows(r.candidate_id for r in facts.requests if r.is_open)
     together = filled(features.rows(np.concatenate([scored.rows, pending])))
-    picks = kit.selection.choose(
+    batch = Batch(
+        size,
         scored.scores,
         together[: len(scored.rows)],
-        size,
-        X_pending=together[len(scored.rows) :],
-        rng=rng_for(kit.spec.seed, number, "selection"),
+        together[len(scored.rows) :],
+        rng_for(kit.spec.seed, number, "selection"),
     )
+    picks = kit.selection.choose(batch)
     ranks = np.empty(len(scored.rows), dtype=np.intp)
     ranks[np.argsort(-scored.scores, kind="stable")] = np.arange(1, len(scored.rows) + 1)
     plans = _plan(bench, facts, features, scored.rows[picks], number, "")

@@ -6,14 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from active_learning.domain.choosing import Batch
 from active_learning.domain.options import Options
-from active_learning.errors import ContractError
-from active_learning.selection.scaling import checked_matrix, clusters, standard_scale
-from active_learning.selection.top import ranked
+from active_learning.selection.scaling import clusters, standard_scale
 
 __all__ = ["Diverse"]
 
-Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 
@@ -37,25 +35,16 @@ class Diverse:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def choose(self, scores: Floats, X: Floats, n: int, *, X_pending: Floats, rng: np.random.Generator) -> Indices:
-        """Rows to take, best score first, (min(n, n_candidates),).
-
-        Raises
-        ------
-        ContractError
-            If a score or a feature is not finite (the row is named), or shapes do not match.
-        """
-        X, X_pending = checked_matrix("X", X), checked_matrix("X_pending", X_pending)
-        order = ranked(scores, len(X), n)
-        if len(X_pending) and X_pending.shape[1] != X.shape[1]:
-            raise ContractError(f"X_pending has {X_pending.shape[1]} features, X has {X.shape[1]}")
+    def choose(self, batch: Batch) -> Indices:
+        """Rows to take, best score first, (min(n, n_candidates),)."""
+        n, X = batch.n, batch.X
         if n == 0 or n >= len(X):
-            return order[:n]
-        places = n + len(X_pending)
-        promising = order[: max(n, min(self.options.promising * places, self.options.pool_limit))]
+            return batch.ranked[:n]
+        places = n + len(batch.X_pending)
+        promising = batch.ranked[: max(n, min(self.options.promising * places, self.options.pool_limit))]
         mean, std = standard_scale(X)
-        Z = (np.concatenate([X[promising], X_pending.reshape(-1, X.shape[1])]) - mean) / std
-        labels, _centers = clusters(Z, min(places, len(Z)), rng)
+        Z = (np.concatenate([X[promising], batch.X_pending]) - mean) / std
+        labels, _centers = clusters(Z, min(places, len(Z)), batch.rng)
         chosen = _best_of_each(labels[: len(promising)], taken=set(labels[len(promising) :].tolist()))[:n]
         rest = np.setdiff1d(np.arange(len(promising)), chosen)
         rows: Indices = promising[np.sort(np.concatenate([chosen, rest[: n - len(chosen)]]))]

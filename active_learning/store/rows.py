@@ -7,7 +7,7 @@ from typing import Any
 
 from active_learning.domain.campaign import Event, RoundRecord, Verdict
 from active_learning.domain.label import Failure, FailureKind, Label
-from active_learning.domain.request import Purpose, Request, RequestState
+from active_learning.domain.request import Arm, Purpose, Request, RequestState
 
 __all__ = [
     "event_of",
@@ -32,6 +32,7 @@ def request_row(request: Request) -> dict[str, Any]:
         "failure_detail": failure.detail if failure else None,
         "state": request.state.value,
         "purpose": request.purpose.value,
+        "arm": request.arm.value,
     }
 
 
@@ -46,6 +47,9 @@ def request_of(row: Any) -> Request:
         state=RequestState(row.state),
         job_name=row.job_name,
         purpose=Purpose(row.purpose),
+        arm=Arm(row.arm),
+        rule=row.rule,
+        novelty=row.novelty,
         handle=row.handle,
         failure=failure,
         reason=row.reason,
@@ -96,6 +100,10 @@ def round_of(row: Any) -> RoundRecord:
         predictions=row.predictions,
         importances=row.importances,
         preparation=row.preparation,
+        calibration=row.calibration,
+        test_metrics=row.test_metrics,
+        forecast=row.forecast,
+        settings=row.settings,
     )
 
 

@@ -15,7 +15,7 @@ from active_learning.domain.request import OPEN_STATES, Purpose, RequestState
 
 __all__ = ["HEAD", "campaigns", "events", "labels", "leases", "metadata", "requests", "rounds"]
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration: a database that says otherwise is upgraded when it is opened for work."""
 
 
@@ -87,6 +87,9 @@ requests = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("purpose", sa.String(16), nullable=False),
+    sa.Column("arm", sa.String(16), nullable=False, server_default="chosen"),
+    sa.Column("rule", sa.String(64), nullable=False, server_default=""),
+    sa.Column("novelty", sa.Float),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("job_name", sa.String(160), nullable=False),
     sa.Column("handle", sa.Text),
@@ -151,6 +154,10 @@ rounds = sa.Table(
     sa.Column("predictions", sa.String(96)),
     sa.Column("importances", sa.JSON, nullable=False),
     sa.Column("preparation", sa.JSON(none_as_null=True)),
+    sa.Column("calibration", sa.JSON(none_as_null=True)),
+    sa.Column("test_metrics", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("forecast", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("settings", sa.JSON(none_as_null=True)),
 )
 
 events = sa.Table(

@@ -110,11 +110,11 @@ class CampaignStore:
 
     def _columns(self, connection: sa.Connection, table: sa.Table) -> list[sa.ColumnElement[Any]]:
         """All columns of a table. Who only looks changes nothing, so that of an older version's database, which is
-        upgraded when it is opened for work, a column may be missing: it is null."""
+        upgraded when it is opened for work, a column may be missing: it is as if new, null or its default."""
         if table.name not in self._there:
             self._there[table.name] = {str(c["name"]) for c in sa.inspect(connection).get_columns(table.name)}
         there = self._there[table.name]
-        return [c if c.name in there else sa.null().label(c.name) for c in table.c]
+        return [c if c.name in there else _default(c).label(c.name) for c in table.c]
 
     def _campaign_row(self, connection: sa.Connection) -> Any:
         try:
@@ -264,3 +264,8 @@ class CampaignStore:
             return None
         found = Holder(**row.holder)
         return None if found.is_dead() else found
+
+
+def _default(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    default: Any = column.server_default
+    return sa.null() if default is None else sa.literal_column(f"'{default.arg}'", column.type)

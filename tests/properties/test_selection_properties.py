@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from active_learning.domain.choosing import Batch
 from active_learning.selection.design import representatives
 from active_learning.selection.diverse import Diverse
 from active_learning.selection.top import Top
@@ -33,7 +34,7 @@ def pools(draw: Any) -> tuple[Any, Any, Any]:
 @given(pool=pools(), n=st.integers(0, 30), seed=st.integers(0, 100))
 def test_rows_are_distinct_in_range_best_first_and_reproducible(selection: Any, pool: Any, n: int, seed: int) -> None:
     scores, X, pending = pool
-    rows, again = (selection.choose(scores, X, n, X_pending=pending, rng=np.random.default_rng(seed)) for _ in range(2))
+    rows, again = (selection.choose(Batch(n, scores, X, pending, np.random.default_rng(seed))) for _ in range(2))
     assert rows.shape == (min(n, len(X)),)
     assert len(set(rows.tolist())) == len(rows)
     assert set(rows.tolist()) <= set(range(len(X)))
@@ -61,7 +62,7 @@ def test_a_diverse_batch_repeats_nothing_while_promising_candidates_differ(pool:
     assume(len(_standardized(X)) == len(X))
     repeated_scores, repeated = np.concatenate([scores, scores]), np.concatenate([X, X])
     rows = Diverse(Diverse.Options(promising=1000)).choose(
-        repeated_scores, repeated, n, X_pending=X[:0], rng=np.random.default_rng(0)
+        Batch(n, repeated_scores, repeated, X[:0], np.random.default_rng(0))
     )
     chosen = {tuple(row) for row in repeated[rows]}
     assert len(chosen) == min(n, len(X))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from active_learning.domain.choosing import Batch
 from active_learning.errors import ContractError
 from active_learning.selection import design, scaling
 from active_learning.selection.design import representatives
@@ -36,24 +37,24 @@ def _islands(n_islands: int = 5, n_each: int = 20) -> tuple[Any, Any]:
 
 def test_top_takes_the_highest_scores_and_breaks_ties_by_row() -> None:
     scores = np.array([1.0, 3.0, 2.0, 3.0, 2.0, 2.0])
-    rows = Top(Top.Options()).choose(scores, np.zeros((6, 2)), 4, X_pending=NONE_PENDING, rng=_rng())
+    rows = Top(Top.Options()).choose(Batch(4, scores, np.zeros((6, 2)), NONE_PENDING, _rng()))
     np.testing.assert_array_equal(rows, [1, 3, 2, 4])
 
 
 @pytest.mark.parametrize("selection", [Top(Top.Options()), _diverse()])
 def test_a_negative_number_of_candidates_is_refused(selection: Any) -> None:
     with pytest.raises(ContractError, match="cannot choose -1 candidates"):
-        selection.choose(np.ones(3), np.ones((3, 2)), -1, X_pending=NONE_PENDING, rng=_rng())
+        selection.choose(Batch(-1, np.ones(3), np.ones((3, 2)), NONE_PENDING, _rng()))
 
 
 def test_a_diverse_batch_takes_the_best_of_each_island() -> None:
     X, island = _islands()
     scores = _rng(2).random(100) + island  # the last island scores best everywhere: top would take it alone
-    rows = _diverse(promising=20).choose(scores, X, 5, X_pending=NONE_PENDING, rng=_rng())
+    rows = _diverse(promising=20).choose(Batch(5, scores, X, NONE_PENDING, _rng()))
     assert sorted(island[rows]) == [0, 1, 2, 3, 4]
     for row in rows:
         assert scores[row] == scores[island == island[row]].max()
-    top = Top(Top.Options()).choose(scores, X, 5, X_pending=NONE_PENDING, rng=_rng())
+    top = Top(Top.Options()).choose(Batch(5, scores, X, NONE_PENDING, _rng()))
     assert set(island[top]) == {4}
 
 
@@ -61,32 +62,32 @@ def test_an_island_where_a_candidate_is_being_labeled_is_taken_already() -> None
     X, island = _islands()
     pending = X[[85, 65]]  # of islands 4 and 3
     keep = np.setdiff1d(np.arange(100), [85, 65])
-    rows = _diverse(promising=20).choose(island[keep] * 1.0, X[keep], 3, X_pending=pending, rng=_rng())
+    rows = _diverse(promising=20).choose(Batch(3, island[keep] * 1.0, X[keep], pending, _rng()))
     assert sorted(island[keep][rows]) == [0, 1, 2]
 
 
 def test_only_promising_candidates_are_considered() -> None:
     X, island = _islands()
-    rows = _diverse(promising=4).choose(island * 1.0, X, 5, X_pending=NONE_PENDING, rng=_rng())
+    rows = _diverse(promising=4).choose(Batch(5, island * 1.0, X, NONE_PENDING, _rng()))
     assert set(island[rows]) == {4}
-    limited = _diverse(promising=20, pool_limit=5).choose(-np.arange(100.0), X, 5, X_pending=NONE_PENDING, rng=_rng())
+    limited = _diverse(promising=20, pool_limit=5).choose(Batch(5, -np.arange(100.0), X, NONE_PENDING, _rng()))
     np.testing.assert_array_equal(limited, [0, 1, 2, 3, 4])
 
 
 def test_repetitions_of_pending_or_chosen_candidates_come_last() -> None:
     X = np.array([[0.0, 0.0]] * 4 + [[1.0, 0.0]] * 4 + [[0.0, 1.0], [5.0, 5.0]])
     scores = np.arange(10.0)[::-1]
-    rows = _diverse().choose(scores, X, 3, X_pending=X[:1], rng=_rng())
+    rows = _diverse().choose(Batch(3, scores, X, X[:1], _rng()))
     np.testing.assert_array_equal(rows, [4, 8, 9])
-    with_one_repetition = _diverse().choose(scores, X, 4, X_pending=X[:1], rng=_rng())
+    with_one_repetition = _diverse().choose(Batch(4, scores, X, X[:1], _rng()))
     np.testing.assert_array_equal(with_one_repetition, [0, 4, 8, 9])
 
 
 def test_the_unit_of_a_feature_does_not_matter() -> None:
     X, _island = _islands()
     scores = _rng(2).random(100)
-    plain = _diverse(promising=20).choose(scores, X, 5, X_pending=NONE_PENDING, rng=_rng())
-    scaled = _diverse(promising=20).choose(scores, X * [1e6, 1e-3], 5, X_pending=NONE_PENDING, rng=_rng())
+    plain = _diverse(promising=20).choose(Batch(5, scores, X, NONE_PENDING, _rng()))
+    scaled = _diverse(promising=20).choose(Batch(5, scores, X * [1e6, 1e-3], NONE_PENDING, _rng()))
     np.testing.assert_array_equal(plain, scaled)
 
 
@@ -105,7 +106,7 @@ def test_one_thread_and_two_choose_the_same(n_rows: int, monkeypatch: pytest.Mon
 
     def chosen(threads: int) -> list[Any]:
         with threadpool_limits(limits=threads):
-            batch = _diverse(promising=100).choose(scores, X, 12, X_pending=pending, rng=_rng())
+            batch = _diverse(promising=100).choose(Batch(12, scores, X, pending, _rng()))
             return [*batch, *representatives(X, 12, rng=_rng())]
 
     assert chosen(1) == chosen(2)
@@ -128,7 +129,7 @@ def test_clusters_are_made_by_one_thread_however_many_there_are(monkeypatch: pyt
 
 def test_pending_candidates_with_other_features_are_refused() -> None:
     with pytest.raises(ContractError, match="X_pending has 3 features, X has 2"):
-        _diverse().choose(np.ones(4), np.ones((4, 2)), 2, X_pending=np.ones((1, 3)), rng=_rng())
+        _diverse().choose(Batch(2, np.ones(4), np.ones((4, 2)), np.ones((1, 3)), _rng()))
 
 
 @pytest.mark.parametrize("where", ["X", "X_pending"])
@@ -136,7 +137,7 @@ def test_a_feature_that_is_not_finite_is_refused_and_its_row_named(where: str) -
     matrices = {"X": np.ones((4, 2)), "X_pending": np.ones((3, 2))}
     matrices[where][2, 0] = np.nan
     with pytest.raises(ContractError, match=f"{where} is not finite in row 2"):
-        _diverse().choose(np.ones(4), matrices["X"], 2, X_pending=matrices["X_pending"], rng=_rng())
+        _diverse().choose(Batch(2, np.ones(4), matrices["X"], matrices["X_pending"], _rng()))
 
 
 @pytest.mark.parametrize("key", ["promising", "pool_limit"])
@@ -211,3 +212,15 @@ def test_many_candidates_are_clustered_in_mini_batches(monkeypatch: pytest.Monke
 def test_a_first_design_of_less_than_none_is_refused() -> None:
     with pytest.raises(ContractError, match="cannot choose -2 candidates"):
         representatives(np.ones((3, 2)), -2, rng=_rng())
+
+
+def test_a_score_that_is_not_finite_is_refused_and_its_row_named() -> None:
+    scores = np.arange(20.0)
+    scores[11] = np.nan
+    with pytest.raises(ContractError, match="score of row 11 is nan"):
+        Batch(3, scores, np.ones((20, 2)), NONE_PENDING, _rng())
+
+
+def test_a_score_short_is_refused() -> None:
+    with pytest.raises(ContractError, match="each of the 20 candidates"):
+        Batch(3, np.ones(19), np.ones((20, 2)), NONE_PENDING, _rng())
