@@ -10,7 +10,7 @@ from active_learning.domain.prediction import Prediction
 from active_learning.domain.target import Target
 from active_learning.errors import ContractError
 
-__all__ = ["belief", "best_merit", "class_probabilities", "finite", "merits"]
+__all__ = ["belief", "best_merit", "bounds", "class_probabilities", "finite", "merits"]
 
 Floats = NDArray[np.float64]
 
@@ -29,21 +29,35 @@ def belief(prediction: Prediction, scoring: Scoring) -> tuple[Floats, Floats]:
     return prediction.mean[:, 0], prediction.std[:, 0]
 
 
-def class_probabilities(prediction: Prediction, scoring: Scoring) -> tuple[Floats, Floats]:
+def class_probabilities(prediction: Prediction, n_candidates: int) -> tuple[Floats, Floats]:
     """The classes, (n_classes,), and the probability of each, (n_candidates, n_classes).
 
     Raises
     ------
     ContractError
-        If the prediction has no probabilities, or is not of the candidates in `scoring`.
+        If the prediction has no probabilities, or is not of as many candidates.
     """
-    belief(prediction, scoring)
     if prediction.classes is None or prediction.probabilities is None:
         raise ContractError(
-            "the prediction has no probabilities of classes; they come from a surrogate that classifies, with goal "
-            f"'classify' (the goal is '{scoring.target.goal}')"
+            "the prediction has no probabilities of classes: they come from a surrogate that classifies, with goal "
+            "'classify'"
         )
+    if len(prediction) != n_candidates:
+        raise ContractError(f"the prediction is of {len(prediction)} candidates; {n_candidates} are to be scored")
     return prediction.classes, prediction.probabilities
+
+
+def bounds(target: Target) -> tuple[float, float]:
+    """The bounds of the goal `within`.
+
+    Raises
+    ------
+    ContractError
+        If the goal is another, which has none.
+    """
+    if target.low is None or target.high is None:
+        raise ContractError(f"goal '{target.goal}' has no bounds; goal 'within' has")
+    return target.low, target.high
 
 
 def best_merit(scoring: Scoring) -> float:
@@ -77,7 +91,7 @@ def finite(scores: Floats, prediction: Prediction) -> Floats:
     if bad.size:
         row = bad[0]
         raise ContractError(
-            f"the score of row {row} is {scores[row]} ({bad.size} rows in all): with mean {prediction.mean[row, 0]:.6g} "
-            f"and std {prediction.std[row, 0]:.6g} it exceeds the largest floating-point number"
+            f"the score of row {row} is {scores[row]} ({bad.size} rows in all): with mean "
+            f"{prediction.mean[row, 0]:.6g} and std {prediction.std[row, 0]:.6g} it exceeds the largest number"
         )
     return scores

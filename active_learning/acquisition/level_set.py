@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from active_learning.acquisition.beliefs import belief, finite
+from active_learning.acquisition.beliefs import belief, bounds, finite
 from active_learning.acquisition.normal import probability_between
 from active_learning.domain.choosing import Scoring
 from active_learning.domain.options import Options
@@ -16,14 +16,6 @@ from active_learning.domain.target import Goal
 __all__ = ["ProbabilityWithin", "Straddle"]
 
 Floats = NDArray[np.float64]
-
-
-def _bounds(scoring: Scoring) -> tuple[float, float]:
-    # Target refuses the goal `within` without them, and them with any other goal.
-    low, high = scoring.target.low, scoring.target.high
-    assert low is not None
-    assert high is not None
-    return low, high
 
 
 class ProbabilityWithin:
@@ -45,10 +37,10 @@ class ProbabilityWithin:
         Raises
         ------
         ContractError
-            If the prediction is not one of `scoring`'s candidates.
+            If the goal has no bounds, or the prediction is not one of `scoring`'s candidates.
         """
         mean, std = belief(prediction, scoring)
-        return probability_between(*_bounds(scoring), mean, std)
+        return probability_between(*bounds(scoring.target), mean, std)
 
 
 class Straddle:
@@ -85,11 +77,11 @@ class Straddle:
         Raises
         ------
         ContractError
-            If the prediction is not one of `scoring`'s candidates, or a score exceeds the largest number (the row is
-            named).
+            If the goal has no bounds, the prediction is not one of `scoring`'s candidates, or a score exceeds the
+            largest number (the row is named).
         """
         mean, std = belief(prediction, scoring)
-        low, high = _bounds(scoring)
+        low, high = bounds(scoring.target)
         with np.errstate(over="ignore", invalid="ignore"):
             score: Floats = self.options.n_sigma * std - np.minimum(np.abs(mean - low), np.abs(mean - high))
         return finite(score, prediction)

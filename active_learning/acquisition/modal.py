@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from active_learning.acquisition.beliefs import belief
-from active_learning.acquisition.learner_view import LearnerView
+from active_learning.acquisition.learner_view import view_of
+from active_learning.acquisition.modal_model import model_of
+from active_learning.domain.choosing import Acquisition, Scoring
 from active_learning.domain.options import Options
 from active_learning.domain.prediction import Prediction
-from active_learning.domain.protocols import Acquisition, Scoring
 from active_learning.domain.target import Goal, Target
 from active_learning.errors import ContractError
 
@@ -29,8 +29,17 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Strategy = Callable[..., Any]
 
-_NEED_A_BEST = ("modAL.acquisition", "modAL.uncertainty", "modAL.batch")
-"""modAL's modules whose strategies ask for a maximum so far, or for the probability of being better than it."""
+_BETTER_THAN_BEST = frozenset({Goal.MINIMIZE, Goal.MAXIMIZE, Goal.WITHIN})
+_GOALS = {
+    "modAL.acquisition": _BETTER_THAN_BEST,
+    "modAL.uncertainty": _BETTER_THAN_BEST | {Goal.CLASSIFY},
+    "modAL.batch": _BETTER_THAN_BEST | {Goal.CLASSIFY},
+}
+"""What modAL's modules serve whose strategies ask for a maximum so far, or for probabilities: those of classes, or
+that of being better than the best label."""
+
+_FOR_COMMITTEES = frozenset({"vote_entropy_sampling", "consensus_entropy_sampling", "max_disagreement_sampling"})
+"""Strategies of modAL.disagreement that ask the members of a committee of classifiers."""
 
 
 def _resolve(path: str) -> Strategy:
@@ -83,10 +92,13 @@ class ModalStrategy:
 
     @property
     def goals(self) -> frozenset[Goal]:
-        """All but `classify`; and `learn` only for strategies that need no best value."""
-        goals = frozenset(Goal) - {Goal.CLASSIFY}
-        needs_best = getattr(_resolve(self.options.strategy), "__module__", "") in _NEED_A_BEST
-        return goals - {Goal.LEARN} if needs_best else goals
+        """Those with a best value or classes for strategies that ask for one, `classify` for those that ask a
+        committee of classifiers, all for others."""
+        strategy = _resolve(self.options.strategy)
+        module, name = getattr(strategy, "__module__", ""), getattr(strategy, "__name__", "")
+        if module == "modAL.disagreement" and name in _FOR_COMMITTEES:
+            return frozenset({Goal.CLASSIFY})
+        return _GOALS.get(module, frozenset(Goal))
 
     def score(self, prediction: Prediction, scoring: Scoring) -> Floats:
         """(n_candidates,): n, n - 1, ..., 1 for the rows picked, 0 for all others.
@@ -94,14 +106,14 @@ class ModalStrategy:
         Raises
         ------
         ContractError
-            If the strategy fails, or does not return as many distinct rows as it was asked for.
+            If the strategy fails, or does not return as many distinct rows as it was asked for; if the prediction is
+            not one of `scoring`'s candidates, or the goal is `classify` and it has no probabilities.
         """
         strategy = _resolve(self.options.strategy)
         n = min(scoring.n, len(scoring.X))
         if n < 1:
             return np.zeros(len(scoring.X))
-        mean, std = belief(prediction, scoring)
-        view = LearnerView(mean, std, scoring)
+        view = view_of(prediction, scoring)
         try:
             # modAL divides by the std; the view keeps it above 0, and the overflow of gain / std is right: +-infinity.
             with np.errstate(over="ignore"):
@@ -146,7 +158,8 @@ def as_modal_strategy(
     Raises
     ------
     ContractError
-        If the goal is not served; from the strategy, if the learner has no labels, or cannot say how sure it is.
+        If the goal is not served; from the strategy, if the learner has no labels, cannot say how sure it is, or
+        cannot do what the acquisition asks of a model.
 
     >>> from active_learning.acquisition.rules import UpperConfidenceBound
     >>> target = Target("band_gap", Goal.MAXIMIZE, "eV")
@@ -159,7 +172,7 @@ def as_modal_strategy(
 
     def strategy(learner: Any, X: Any, n_instances: int = 1) -> tuple[Indices, Floats]:
         pool = np.asarray(X, dtype=np.float64)
-        model = _ModalModel(learner)
+        model = model_of(learner, target.goal)
         X_labeled, y_labeled = model.labels()
         best = float(y_labeled[np.argmax(target.merit(y_labeled))]) if target.goal.has_best else None
         scoring = Scoring(target, best, n_instances, len(pool), lambda: pool, X_labeled, y_labeled, model, rng)
@@ -168,27 +181,3 @@ def as_modal_strategy(
         return rows, pool[rows]
 
     return strategy
-
-
-class _ModalModel:
-    """A modAL learner, spoken to as one of our trained models."""
-
-    def __init__(self, learner: Any) -> None:
-        self._learner = learner
-
-    def predict(self, X: Floats) -> Prediction:
-        try:
-            mean, std = self._learner.predict(X, return_std=True)
-        except TypeError as error:
-            raise ContractError(
-                f"modAL's learner cannot say how sure it is: {error}. Give it an estimator whose predict takes "
-                "return_std, such as active_learning.surrogates.estimators.StdRandomForestRegressor"
-            ) from error
-        return Prediction(np.reshape(mean, (len(X), 1)), np.reshape(std, (len(X), 1)))
-
-    def labels(self) -> tuple[Floats, Floats]:
-        # A committee keeps no labels of its own; each member keeps all of them.
-        source = self._learner.learner_list[0] if hasattr(self._learner, "learner_list") else self._learner
-        if source.X_training is None:
-            raise ContractError("modAL's learner has no labels yet: give it X_training and y_training")
-        return np.asarray(source.X_training, dtype=np.float64), np.asarray(source.y_training, dtype=np.float64).ravel()

@@ -58,7 +58,7 @@ def expected_improvement(gain: Floats, std: Floats) -> Floats:
 
     Returns
     -------
-    (n,), >= 0, in the same unit
+    (n,), >= 0, in the same unit; infinite if it exceeds the largest number
 
     References
     ----------
@@ -70,7 +70,8 @@ def expected_improvement(gain: Floats, std: Floats) -> Floats:
     gain, std, a = _standardized(gain, std)
     a = np.minimum(a, _FAR)
     density = np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi)
-    improvement: Floats = np.maximum(gain, 0.0) + std * (density * _rest(a))
+    with np.errstate(over="ignore"):
+        improvement: Floats = np.maximum(gain, 0.0) + std * (density * _rest(a))
     return improvement
 
 

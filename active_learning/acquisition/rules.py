@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from active_learning.acquisition.beliefs import belief, best_merit, finite, merits
+from active_learning.acquisition.beliefs import belief, best_merit, bounds, finite, merits
 from active_learning.acquisition.normal import (
     expected_improvement,
     expected_improvement_within,
@@ -56,9 +56,7 @@ def _gain(mean: Floats, scoring: Scoring, xi: float) -> Floats:
 
 def _band(scoring: Scoring, xi: float) -> tuple[float, float, float]:
     """The bounds of the goal `within`, and how far outside of them is still better than the best label and `xi`."""
-    assert scoring.target.low is not None
-    assert scoring.target.high is not None
-    return scoring.target.low, scoring.target.high, -best_merit(scoring) - xi
+    return *bounds(scoring.target), -best_merit(scoring) - xi
 
 
 class ExpectedImprovement:

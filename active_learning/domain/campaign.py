@@ -55,8 +55,9 @@ class RoundRecord:
     metrics : cross-validated on those labels: mae, rmse (target's unit), r2, mean_z2, ...
     out_of_fold : candidate id -> (mean, std) predicted by a model that was not trained on that candidate
     max_std : the largest predicted std over the candidates that could be chosen, in the target's unit
-    predictions : name of the stored array (n_candidates, 2), mean and std of each row of the features; None in a first
-        design
+    predictions : name of the stored array (n_candidates, 2 + n_classes): mean and std of each row of the features, and
+        the probabilities of the classes, if there are any; None in a first design
+    classes : of a classification, in the order of their probabilities; empty otherwise
     importances : feature name -> importance; empty if the surrogate knows none
     preparation : what was done to the descriptors before the model saw them, as `PreparationRecord.to_json` gives it
     calibration : how honest the std is and how it was corrected, as `CalibrationRecord.to_json` gives it
@@ -79,6 +80,7 @@ class RoundRecord:
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     forecast: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] | None = None
+    classes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Progress:
 
     Parameters
     ----------
+    n_training : labels that a model may be trained on: all but those of the test set
     n_available : neither labeled, nor requested, nor given up
     n_pending : with an open request
     best_by_round : the best label's value after each settled round, in the target's unit
@@ -96,6 +99,7 @@ class Progress:
     errors : the mean absolute error of the model of each round that trained one, in the target's unit: on the test set
         where there is one, otherwise by cross-validation; of a classification the share of wrong classes
     forecasts : what each of these rounds expected of the next, see `active_learning.learning.forecast`
+    values : every label of the target, in the order they came
     run_s : seconds that settled requests were running, over all of them
     elapsed_s : seconds since the campaign was created
     """
@@ -106,11 +110,13 @@ class Progress:
     n_pending: int
     n_available: int
     n_rounds: int
+    n_training: int | None = None
     best_by_round: tuple[float, ...] = ()
     merit_by_round: tuple[float, ...] = ()
     max_std: float | None = None
     errors: tuple[float, ...] = ()
     forecasts: tuple[Mapping[str, float], ...] = ()
+    values: tuple[float, ...] = ()
     run_s: float = 0.0
     elapsed_s: float = 0.0
 

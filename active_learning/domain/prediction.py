@@ -74,6 +74,16 @@ class Prediction:
         variance = (probabilities * np.square(classes - mean[:, None])).sum(axis=1)
         return cls(mean[:, None], np.sqrt(variance)[:, None], None, classes, probabilities)
 
+    def rows(self, rows: NDArray[np.intp]) -> Self:
+        """Those of some candidates, in the order of `rows`."""
+        return type(self)(
+            self.mean[rows],
+            self.std[rows],
+            None if self.draws is None else self.draws[:, rows],
+            self.classes,
+            None if self.probabilities is None else self.probabilities[rows],
+        )
+
     def _checked_probabilities(self, n_candidates: int) -> Floats:
         classes, probabilities = np.asarray(self.classes), _matrix("probabilities", np.asarray(self.probabilities))
         if classes.ndim != 1 or probabilities.shape != (n_candidates, len(classes)) or (np.diff(classes) <= 0).any():

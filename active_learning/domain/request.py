@@ -108,6 +108,13 @@ class Request:
         """Whether a label may still come of it."""
         return self.state in OPEN_STATES
 
+    @property
+    def run_s(self) -> float | None:
+        """Seconds from its launch to its end; None if it was never launched, or has not ended."""
+        if self.submitted_at is None or self.settled_at is None:
+            return None
+        return (self.settled_at - self.submitted_at).total_seconds()
+
     def to(
         self,
         state: RequestState,

@@ -14,7 +14,17 @@ from active_learning.config import CampaignFile, CampaignSpec, PluginTable
 from active_learning.config.reading import faults_of, line_of
 from active_learning.config.spec import AcquisitionTable, FeaturesTable
 from active_learning.domain.campaign import Settings
-from active_learning.domain.protocols import Acquisition, Featurizer, Labeler, Pool, Selection, Submitter, Surrogate
+from active_learning.domain.protocols import (
+    Acquisition,
+    Classifies,
+    Featurizer,
+    Labeler,
+    Pool,
+    ScoresAreGains,
+    Selection,
+    Submitter,
+    Surrogate,
+)
 from active_learning.domain.target import Goal, Target
 from active_learning.engine.observing import Rules
 from active_learning.errors import Fault, SpecError, UserError
@@ -63,7 +73,11 @@ class Kit:
     def surrogate_for(self, names: Sequence[str]) -> Surrogate:
         """The surrogate, with what is done to descriptors of these names before it sees them."""
         preparation = Preparation(self.spec.preparation, impute=self.spec.features.missing == "impute")
-        return prepared(self.surrogate, preparation, names)
+        surrogate = self.surrogate
+        if self.target.goal is Goal.CLASSIFY:
+            assert isinstance(surrogate, Classifies)  # the assembly saw to it
+            surrogate = surrogate.classifier()
+        return prepared(surrogate, preparation, names)
 
 
 class _Assembly:
@@ -156,8 +170,8 @@ def assemble(file: CampaignFile) -> Kit:
     labeler = built["labeler"]
     if spec is not None and labeler is not None:
         labeler = _labeler_for(work, labeler, spec)
-    if spec is not None and built["acquisition"] is not None:
-        _check_goal(work, built["acquisition"], spec.target.goal)
+    if spec is not None:
+        _check_goal(work, built["surrogate"], built["acquisition"], spec)
     if work.faults or spec is None:
         raise SpecError(str(file.path), tuple(work.faults))
     features = built["features"]
@@ -217,12 +231,28 @@ def _labeler_for(work: _Assembly, labeler: Any, spec: CampaignSpec) -> Any:
     return labeler
 
 
-def _check_goal(work: _Assembly, acquisition: Acquisition, goal: Goal) -> None:
-    if goal is Goal.CLASSIFY:
-        work.fault(("target", "goal"), "no installed surrogate classifies; use minimize, maximize, within or learn.")
-    elif goal not in acquisition.goals:
+def _check_goal(work: _Assembly, surrogate: Any, acquisition: Any, spec: CampaignSpec) -> None:
+    """Whether the model and the acquisition can serve the goal, and do what else the file asks of them."""
+    goal = spec.target.goal
+    if goal is Goal.CLASSIFY and surrogate is not None and not isinstance(surrogate, Classifies):
+        work.fault(
+            ("surrogate", "kind"),
+            f"'{spec.surrogate.kind}' cannot tell classes apart; random_forest, extra_trees, neural_network and"
+            " committee can.",
+        )
+    if acquisition is None:
+        return
+    if goal not in acquisition.goals:
         served = ", ".join(sorted(acquisition.goals))
         work.fault(("acquisition", "kind"), f"this acquisition cannot serve the goal '{goal}'; it serves: {served}.")
+    is_gain = isinstance(acquisition, ScoresAreGains) and acquisition.scores_are_gains
+    for key in ("weigh_success", "per_cost"):
+        if getattr(spec.acquisition, key) and not is_gain:
+            work.fault(
+                ("acquisition", key),
+                f"the scores of '{spec.acquisition.kind}' are no amounts of gain, so they cannot be weighed; use"
+                " expected_improvement or probability_of_improvement, or leave the key out.",
+            )
 
 
 def _settings(spec: CampaignSpec) -> Settings:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from active_learning.domain import actions as do
-from active_learning.domain.campaign import CampaignSnapshot, Phase, Settings
+from active_learning.domain.campaign import CampaignSnapshot, Phase, Progress, Settings
 from active_learning.domain.label import FailureKind
 from active_learning.domain.request import Purpose, Request, RequestState
 
@@ -154,6 +154,10 @@ def needs_design(n_rounds: int, n_labels: int, settings: Settings) -> bool:
     return n_rounds == 0 and n_labels < max(settings.initial, MIN_LABELS)
 
 
+def _n_training(progress: Progress) -> int:
+    return progress.n_labels if progress.n_training is None else progress.n_training
+
+
 def _open_round(snapshot: CampaignSnapshot) -> do.OpenRound | None:
     progress, settings = snapshot.progress, snapshot.settings
     assert progress is not None
@@ -164,7 +168,7 @@ def _open_round(snapshot: CampaignSnapshot) -> do.OpenRound | None:
     # Labels that came before the first round (the pool's, or told ones) count towards the first design.
     size = max(1, settings.initial - progress.n_labels) if is_design else settings.batch_size
     in_flight = sum(r.is_open for r in snapshot.requests)
-    if not is_design and (in_flight + size > settings.max_in_flight or progress.n_labels < MIN_LABELS):
+    if not is_design and (in_flight + size > settings.max_in_flight or _n_training(progress) < MIN_LABELS):
         return None
     size = min(size, progress.n_available, size if snapshot.budget is None else snapshot.budget)
     return do.OpenRound(number, size) if size > 0 else None
@@ -185,7 +189,7 @@ def _failed_reference(snapshot: CampaignSnapshot) -> do.Fail | None:
 def _too_few_labels(snapshot: CampaignSnapshot) -> do.Fail | None:
     """The first design is over, nothing can be tried again, and there is no model to choose the next with."""
     assert snapshot.progress is not None
-    n_labels = snapshot.progress.n_labels
+    n_labels = _n_training(snapshot.progress)
     if snapshot.n_rounds == 0 or n_labels >= MIN_LABELS or any(r.is_open for r in snapshot.requests):
         return None
     tried = [r for r in newest_attempts(snapshot.requests).values() if r.purpose is Purpose.CANDIDATE]

@@ -1,81 +1,141 @@
-"""Train on what is known: the model and its cross-validated metrics."""
+"""Train on what is known: the model, how good it is, and how its uncertainty is corrected."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold
 
+from active_learning.config.spec import Training
+from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Label
-from active_learning.domain.metrics import regression_metrics
 from active_learning.domain.protocols import FittedSurrogate, HasImportances, Surrogate
 from active_learning.domain.seeds import rng_for
+from active_learning.engine.corrected import corrected_prediction
 from active_learning.engine.feature_file import FeatureFile
+from active_learning.learning.calibration import Recalibration, recalibrate
+from active_learning.learning.validation import HeldOut, held_out, metrics_of
 from active_learning.preparation.surrogate import PreparedModel
 
-__all__ = ["FOLDS", "Learned", "known_rows", "learn"]
+__all__ = ["Learned", "Lesson", "known_rows", "learn"]
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
-FOLDS = 5
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a model is trained on and judged by.
+
+    Parameters
+    ----------
+    train, test : labels of candidates that have features
+    previous : the newest round that trained a model, whose correction is kept if a new one is no better
+    """
+
+    features: FeatureFile
+    train: tuple[Label, ...]
+    test: tuple[Label, ...]
+    seed: int
+    round_number: int
+    previous: RoundRecord | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A trained model and what is known of it. `rows` are those of the labeled candidates, ascending."""
+    """A trained model and what is known of it. `rows` are those of the labeled candidates, ascending.
+
+    `recalibration` corrects the std of `model`; `out_of_fold` and all metrics are of corrected predictions.
+    """
 
     model: FittedSurrogate
-    rows: NDArray[np.intp]
+    recalibration: Recalibration
+    rows: Rows
     X: Floats
     y: Floats
-    metrics: Mapping[str, float]
-    out_of_fold: Mapping[str, tuple[float, float]]
-    importances: Mapping[str, float]
-    preparation: Mapping[str, Any] | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
+    out_of_fold: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    importances: Mapping[str, float] = field(default_factory=dict)
+    preparation: Mapping[str, Any] | None = None
+    calibration: Mapping[str, Any] | None = None
+
+    @property
+    def correction(self) -> tuple[float, float]:
+        """Slope and offset of the std."""
+        return self.recalibration.slope, self.recalibration.offset
 
 
-def known_rows(features: FeatureFile, labels: tuple[Label, ...]) -> tuple[NDArray[np.intp], Floats]:
+def known_rows(features: FeatureFile, labels: tuple[Label, ...]) -> tuple[Rows, Floats]:
     """Rows of the labeled candidates, ascending, and their values: the order of arrival must not matter."""
     pairs = sorted((features.ids.row(x.candidate_id), x.value) for x in labels if x.candidate_id in features.ids)
     return np.array([row for row, _ in pairs], dtype=np.intp), np.array([value for _, value in pairs])
 
 
-def learn(
-    surrogate: Surrogate, features: FeatureFile, labels: tuple[Label, ...], *, seed: int, round_number: int
-) -> Learned:
-    """Train on all labels, and cross-validate."""
-    rows, y = known_rows(features, labels)
-    X = features.rows(rows)
-    model = surrogate.fit(X, y, rng=rng_for(seed, round_number, "fit"))
-    metrics, held_out = _cross_validated(surrogate, X, y, seed, round_number)
-    importances = model.importances if isinstance(model, HasImportances) else ()
-    prepared = model.preparation if isinstance(model, PreparedModel) else None
-    names = features.names if prepared is None else prepared.names
+def learn(surrogate: Surrogate, lesson: Lesson, training: Training) -> Learned:
+    """Train on all labels but those of the test set; judge the model by held-out labels and by the test set."""
+    rows, y = known_rows(lesson.features, lesson.train)
+    X = lesson.features.rows(rows)
+    model = surrogate.fit(X, y, rng=rng_for(lesson.seed, lesson.round_number, "fit"))
+    judged = held_out(
+        surrogate,
+        model,
+        X,
+        y,
+        n_folds=training.folds,
+        asks_model=training.validation == "auto",
+        rng=rng_for(lesson.seed, lesson.round_number, "folds"),
+    )
+    recalibration, record = _recalibrated(judged, y, training, lesson.previous)
+    known: dict[str, Any] = {}
+    if judged is not None:
+        believed = corrected_prediction(judged.prediction, recalibration)
+        pairs = zip(believed.mean[:, 0].tolist(), believed.std[:, 0].tolist(), strict=True)
+        known["metrics"] = metrics_of(y, believed)
+        known["out_of_fold"] = {lesson.features.ids[row]: pair for row, pair in zip(rows, pairs, strict=True)}
     return Learned(
         model=model,
+        recalibration=recalibration,
         rows=rows,
         X=X,
         y=y,
-        metrics=metrics,
-        out_of_fold={features.ids[row]: pair for row, pair in zip(rows, held_out, strict=False)},
-        importances={name: float(v) for name, v in zip(names, importances, strict=False)},
-        preparation=None if prepared is None else prepared.record.to_json(),
+        test_metrics=_tested(model, recalibration, lesson),
+        importances=_importances(model, lesson.features.names),
+        preparation=model.preparation.record.to_json() if isinstance(model, PreparedModel) else None,
+        calibration=record,
+        **known,
     )
 
 
-def _cross_validated(
-    surrogate: Surrogate, X: Floats, y: Floats, seed: int, round_number: int
-) -> tuple[dict[str, float], list[tuple[float, float]]]:
-    """Metrics, and (mean, std) of each label by a model that did not see it; empty for fewer than 2 * FOLDS labels."""
-    if len(y) < 2 * FOLDS:
-        return {}, []
-    rng = rng_for(seed, round_number, "folds")
-    mean, std = np.empty_like(y), np.empty_like(y)
-    for train, test in KFold(FOLDS, shuffle=True, random_state=int(rng.integers(2**31))).split(X):
-        prediction = surrogate.fit(X[train], y[train], rng=rng).predict(X[test])
-        mean[test], std[test] = prediction.mean[:, 0], prediction.std[:, 0]
-    return regression_metrics(y, mean, std), [(float(m), float(s)) for m, s in zip(mean, std, strict=True)]
+def _recalibrated(
+    judged: HeldOut | None, y: Floats, training: Training, previous: RoundRecord | None
+) -> tuple[Recalibration, Mapping[str, Any] | None]:
+    if judged is None or judged.prediction.probabilities is not None:
+        return Recalibration.none, None
+    old = previous.calibration if previous is not None and training.recalibrate else None
+    outcome = recalibrate(
+        y,
+        judged.prediction.mean[:, 0],
+        judged.prediction.std[:, 0],
+        folds=judged.folds,
+        previous=None if old is None else Recalibration(old["slope"], old["offset"]),
+    )
+    record = dict(outcome.record.to_json()) | {"validation": judged.how}
+    return (outcome.recalibration if training.recalibrate else Recalibration.none), record
+
+
+def _tested(model: FittedSurrogate, recalibration: Recalibration, lesson: Lesson) -> Mapping[str, float]:
+    rows, y = known_rows(lesson.features, lesson.test)
+    if not len(rows):
+        return {}
+    return metrics_of(y, corrected_prediction(model.predict(lesson.features.rows(rows)), recalibration))
+
+
+def _importances(model: FittedSurrogate, names: tuple[str, ...]) -> dict[str, float]:
+    if isinstance(model, PreparedModel):
+        names = model.preparation.names
+    values = model.importances if isinstance(model, HasImportances) else ()
+    return {name: float(v) for name, v in zip(names, values, strict=False)}

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import numpy as np
 
-from active_learning.domain.campaign import CampaignSnapshot, Progress, Settings, Verdict
+from active_learning.domain.campaign import CampaignSnapshot, Progress, RoundRecord, Settings, Verdict
 from active_learning.domain.label import Label
 from active_learning.domain.protocols import BudgetRule, StoppingRule
-from active_learning.domain.request import Purpose, RequestState
+from active_learning.domain.request import Arm, Purpose, RequestState
 from active_learning.domain.target import Target
 from active_learning.engine.deciding import is_given_up, newest_attempts, owed_retries
 from active_learning.store import Facts
@@ -94,7 +94,9 @@ def _round_at(facts: Facts, label: Label) -> int:
     return max((r.number for r in facts.rounds if r.n_picks and r.opened_at <= label.time), default=0)
 
 
-def progress_of(facts: Facts, target: Target, settings: Settings, featurized: Container[str]) -> Progress:
+def progress_of(
+    facts: Facts, target: Target, settings: Settings, featurized: Container[str], *, now: datetime
+) -> Progress:
     """What the stopping rules may look at.
 
     `featurized` are the candidates that have features: no other can be learned from, so none but these is counted.
@@ -106,6 +108,7 @@ def progress_of(facts: Facts, target: Target, settings: Settings, featurized: Co
     blocked = [c for c in unavailable(facts, target, settings) - references if c in featurized]
     best, merits = _best_by_round(facts, target, settings, labels) if target.goal.has_best else ([], [])
     n_candidates = int(facts.features["n_candidates"])
+    trained = [record for record in facts.rounds if record.predictions]
     return Progress(
         target=target,
         n_candidates=n_candidates,
@@ -113,10 +116,31 @@ def progress_of(facts: Facts, target: Target, settings: Settings, featurized: Co
         n_pending=len(pending),
         n_available=max(0, n_candidates - len(blocked)),
         n_rounds=len(facts.rounds),
+        n_training=_n_training(facts, labels),
         best_by_round=tuple(best),
         merit_by_round=tuple(merits),
         max_std=facts.rounds[-1].max_std if facts.rounds else None,
+        errors=tuple(e for e in map(_error_of, trained) if e is not None),
+        forecasts=tuple(record.forecast for record in trained),
+        values=tuple(label.value for label in labels),
+        run_s=sum(request.run_s or 0.0 for request in facts.requests),
+        elapsed_s=max(0.0, (now - facts.created_at).total_seconds()),
     )
+
+
+def _n_training(facts: Facts, labels: Sequence[Label]) -> int:
+    """Labels that were not asked for the test set. Of labels known before the first round it has a share, too: then
+    this is a few too many, where it does not matter."""
+    of_test = {r.id for r in facts.requests if r.arm is Arm.TEST}
+    return sum(label.request_id not in of_test for label in labels)
+
+
+def _error_of(record: RoundRecord) -> float | None:
+    """The error of a round's model: on the test set, or else by held-out labels."""
+    metrics = record.test_metrics or record.metrics
+    if "accuracy" in metrics:
+        return 1.0 - metrics["accuracy"]
+    return metrics.get("mae")
 
 
 def observe(
@@ -139,7 +163,7 @@ def observe(
     """
     progress = verdict = budget = launches = None
     if facts.features is not None:
-        progress = progress_of(facts, target, settings, featurized)
+        progress = progress_of(facts, target, settings, featurized, now=now)
         verdict = rules.verdict(progress)
         budget = rules.budget(progress)
         in_flight = [r for r in facts.requests if r.state in _IN_FLIGHT and r.purpose is Purpose.CANDIDATE]
@@ -165,6 +189,12 @@ def observe(
     )
 
 
-def with_fresh_model(progress: Progress, max_std: float) -> Progress:
-    """The same progress, seen with a model that was trained just now."""
-    return replace(progress, max_std=max_std)
+def with_fresh_model(progress: Progress, record: RoundRecord) -> Progress:
+    """The same progress, seen with the model of a round that is about to be opened."""
+    error = _error_of(record)
+    return replace(
+        progress,
+        max_std=record.max_std,
+        errors=progress.errors if error is None else (*progress.errors, error),
+        forecasts=(*progress.forecasts, record.forecast),
+    )

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from active_learning.domain.campaign import Phase, Progress, RoundRecord, Verdict
-from active_learning.domain.label import Label
-from active_learning.domain.prediction import Prediction
-from active_learning.domain.protocols import Batch, ScoresByRow, Scoring
-from active_learning.domain.request import Purpose, Request
+from active_learning.domain.models import KnowsCovariance
+from active_learning.domain.request import Arm, Purpose, Request
 from active_learning.domain.seeds import rng_for
+from active_learning.engine.arms import known_labels, shares_of, split_labels, to_test
+from active_learning.engine.choice import Chooser, Pick
+from active_learning.engine.corrected import corrected_model
 from active_learning.engine.deciding import MIN_LABELS, needs_design
 from active_learning.engine.feature_file import FeatureFile
-from active_learning.engine.learning import Learned, learn
-from active_learning.engine.observing import progress_of, target_labels, unavailable, with_fresh_model
+from active_learning.engine.history import outcomes_of, tried_of
+from active_learning.engine.learning import Learned, Lesson, learn
+from active_learning.engine.observing import progress_of, unavailable, with_fresh_model
+from active_learning.engine.prospects import prospects_of
 from active_learning.engine.request_steps import new_request
-from active_learning.engine.scoring import PROMISING, Beliefs, BestRows, checked_scores, filled, predict_pool
+from active_learning.engine.scoring import Beliefs, filled, predict_pool
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import StaleVersion
+from active_learning.learning.forecast import forecast
 from active_learning.selection.design import representatives
 from active_learning.store import Facts, Writer
 
 __all__ = ["conclude", "fail", "judge_again", "open_round"]
 
 Rows = NDArray[np.intp]
-Floats = NDArray[np.float64]
 
 DESIGN_ROWS = 50_000
 """Of a larger pool, the first design represents this many, drawn at random: k-means on all would take minutes."""
@@ -41,25 +43,28 @@ def open_round(bench: Workbench, number: int, size: int) -> str:
     """
     facts = bench.store.read()
     features = bench.features(facts)
-    progress = progress_of(facts, bench.kit.target, bench.kit.settings, features.ids)
+    progress = _progress(bench, facts, features)
     size = _still_wanted(bench, facts, progress, number, size)
     available = _available(bench, facts, features)
     if needs_design(number, progress.n_labels, bench.kit.settings):
         return _first_design(bench, facts, features, available, size)
     learned = _learn(bench, facts, features, number)
-    with predict_pool(learned.model, features, bench.spread, bench.workdir / "files") as beliefs:
-        scored = _score(bench, features, learned, beliefs, available, number, size)
-        if bench.kit.rules.verdict(with_fresh_model(progress, scored.max_std)) is not None:
-            record = _record(bench, learned, beliefs, number, 0, scored.max_std)
-            with bench.write(expect=facts.version) as writer:
-                writer.open_round(record)
-            return f"round {number}: trained on {len(learned.y)} labels, nothing more to ask"
-        requests = _choose(bench, facts, features, scored, number, size)
-        record = _record(bench, learned, beliefs, number, len(requests), scored.max_std)
+    with _predicted(bench, learned, features) as beliefs:
+        chooser = _chooser(bench, facts, features, learned, beliefs, number)
+        picks, max_std = _choose(bench, facts, chooser, available, size)
+        record = _record(bench, facts, chooser, picks, max_std)
+    if bench.kit.rules.verdict(with_fresh_model(progress, record)) is not None:
+        with bench.write(expect=facts.version) as writer:
+            writer.open_round(replace(record, n_picks=0))
+        return f"round {number}: trained on {len(learned.y)} labels, nothing more to ask"
     with bench.write(expect=facts.version) as writer:
         writer.open_round(record)
-        writer.plan(requests)
-    return f"round {number}: trained on {len(learned.y)} labels, chose {len(requests)}"
+        writer.plan(_requests(bench, facts, features, picks, number))
+    return f"round {number}: trained on {len(learned.y)} labels, chose {len(picks)}"
+
+
+def _progress(bench: Workbench, facts: Facts, features: FeatureFile) -> Progress:
+    return progress_of(facts, bench.kit.target, bench.kit.settings, features.ids, now=bench.clock.now())
 
 
 def _still_wanted(bench: Workbench, facts: Facts, progress: Progress, number: int, size: int) -> int:
@@ -78,158 +83,161 @@ def _available(bench: Workbench, facts: Facts, features: FeatureFile) -> Rows:
     return np.flatnonzero(free)
 
 
-def _plan(bench: Workbench, facts: Facts, features: FeatureFile, rows: Rows, number: int, reason: str) -> list[Request]:
-    ids = [features.ids[row] for row in rows]
+def _requests(bench: Workbench, facts: Facts, features: FeatureFile, picks: list[Pick], number: int) -> list[Request]:
+    ids = [features.ids[pick.row] for pick in picks]
     attempts = dict.fromkeys(ids, 0)
     for request in facts.requests:
         if request.candidate_id in attempts:
             attempts[request.candidate_id] = max(attempts[request.candidate_id], request.attempt)
     formulas = bench.pool(facts).formulas(ids)
     return [
-        new_request(
-            facts.name,
-            candidate,
-            formula,
-            round_number=number,
-            purpose=Purpose.CANDIDATE,
-            reason=reason,
-            attempt=attempts[candidate] + 1,
+        replace(
+            new_request(
+                facts.name,
+                candidate,
+                formula,
+                round_number=number,
+                purpose=Purpose.CANDIDATE,
+                reason=pick.reason,
+                attempt=attempts[candidate] + 1,
+            ),
+            arm=pick.arm,
+            rule=pick.rule,
+            novelty=pick.novelty,
+            score=pick.score,
+            mean=pick.mean,
+            std=pick.std,
         )
-        for candidate, formula in zip(ids, formulas, strict=True)
+        for candidate, formula, pick in zip(ids, formulas, picks, strict=True)
     ]
 
 
 def _first_design(bench: Workbench, facts: Facts, features: FeatureFile, available: Rows, size: int) -> str:
-    rng = rng_for(bench.kit.spec.seed, 0, "design")
-    if len(available) > DESIGN_ROWS:
-        available = np.sort(rng.choice(available, DESIGN_ROWS, replace=False))
-    chosen = available[representatives(filled(features.rows(available)), size, rng=rng)]
-    requests = _plan(bench, facts, features, chosen, 0, "first design: k-means representative of the pool")
-    n_labels = len(_known(bench, facts, features))
-    record = RoundRecord(0, bench.clock.now(), n_labels, len(requests))
+    spec = bench.kit.spec
+    n_test = shares_of(facts, spec, size, is_design=True)[Arm.TEST]
+    test = to_test(facts, spec, features, available, n_test, round_number=0)
+    free = np.setdiff1d(available, test)
+    rng = rng_for(spec.seed, 0, "design")
+    if len(free) > DESIGN_ROWS:
+        free = np.sort(rng.choice(free, DESIGN_ROWS, replace=False))
+    chosen = free[representatives(filled(features.rows(free)), size - len(test), rng=rng)]
+    picks = [Pick(int(row), Arm.DESIGN, "first design: k-means representative of the pool") for row in chosen]
+    picks += [Pick(int(row), Arm.TEST, _FOR_TEST) for row in test]
+    n_labels = len(known_labels(facts, bench.kit.target, features.ids))
     with bench.write(expect=facts.version) as writer:
-        writer.open_round(record)
-        writer.plan(requests)
-    return f"round 0: first design of {len(requests)}"
+        writer.open_round(RoundRecord(0, bench.clock.now(), n_labels, len(picks)))
+        writer.plan(_requests(bench, facts, features, picks, 0))
+    return f"round 0: first design of {len(picks)}"
 
 
-def _known(bench: Workbench, facts: Facts, features: FeatureFile) -> tuple[Label, ...]:
-    """The labels to learn from. A person may have told one of a candidate that has no features."""
-    return tuple(x for x in target_labels(facts, bench.kit.target) if x.candidate_id in features.ids)
+_FOR_TEST = "test set: represents the pool, and is never trained on"
+_AT_RANDOM = "control: drawn at random"
 
 
 def _learn(bench: Workbench, facts: Facts, features: FeatureFile, number: int) -> Learned:
-    labels = _known(bench, facts, features)
-    surrogate = bench.kit.surrogate_for(features.names)
-    return learn(surrogate, features, labels, seed=bench.kit.spec.seed, round_number=number)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """The most promising of the candidates that may be chosen.
-
-    Parameters
-    ----------
-    rows, scores, mean, std : (n_promising,), by ascending row
-    n : how many candidates were scored
-    max_std : over all of them
-    """
-
-    rows: Rows
-    scores: Floats
-    mean: Floats
-    std: Floats
-    n: int
-    max_std: float
-
-
-def _filled_rows(features: FeatureFile, rows: Rows) -> Floats:
-    """Rows for a strategy that looks at them itself."""
-    return filled(features.rows(rows))
-
-
-def _score(
-    bench: Workbench, features: FeatureFile, learned: Learned, beliefs: Beliefs, available: Rows, number: int, size: int
-) -> _Scored:
-    """Score what may be chosen and keep the best of it, block by block where the acquisition allows that."""
     kit = bench.kit
-    best = float(learned.y[np.argmax(kit.target.merit(learned.y))]) if kit.target.goal.has_best else None
-    scoring = Scoring(
-        target=kit.target,
-        best=best,
-        n=size,
-        n_candidates=0,
-        load_X=lambda: np.empty((0, len(features.names))),
-        X_labeled=filled(learned.X),
-        y_labeled=learned.y,
-        model=learned.model,
-        rng=rng_for(kit.spec.seed, number, "acquisition"),
+    train, test = split_labels(facts, kit.spec, kit.target, features)
+    lesson = Lesson(features, train, test, kit.spec.seed, number, _last_trained(facts))
+    return learn(kit.surrogate_for(features.names), lesson, kit.spec.training)
+
+
+def _last_trained(facts: Facts) -> RoundRecord | None:
+    return next((record for record in reversed(facts.rounds) if record.predictions), None)
+
+
+def _predicted(bench: Workbench, learned: Learned, features: FeatureFile) -> Beliefs:
+    files = bench.workdir / "files"
+    return predict_pool(learned.model, features, bench.spread, files, correction=learned.correction)
+
+
+def _chooser(
+    bench: Workbench, facts: Facts, features: FeatureFile, learned: Learned, beliefs: Beliefs, number: int
+) -> Chooser:
+    kit = bench.kit
+    values = np.array([label.value for label in known_labels(facts, kit.target, features.ids)])
+    pending = sorted(
+        features.ids.row(r.candidate_id) for r in facts.requests if r.is_open and _is_featurized(r, features)
     )
-    by_row = isinstance(kit.acquisition, ScoresByRow) and kit.acquisition.scores_by_row
-    top = BestRows(max(PROMISING, size))
-    max_std = 0.0
-    for first, block in beliefs.blocks() if by_row else beliefs.blocks(max(1, beliefs.n_rows)):
-        mine = available[np.searchsorted(available, first) : np.searchsorted(available, first + len(block))]
-        if not len(mine):
-            continue
-        believed = Prediction(block.mean[mine - first], block.std[mine - first])
-        shown = replace(scoring, n_candidates=len(mine), load_X=partial(_filled_rows, features, mine))
-        top.add(checked_scores(kit.acquisition.score(believed, shown), len(mine)), mine)
-        max_std = max(max_std, float(believed.std.max()))
-    order = np.argsort(top.rows)
-    rows = top.rows[order]
-    mean, std = beliefs.at(rows)
-    return _Scored(rows, top.scores[order], mean, std, len(available), max_std)
+    return Chooser(
+        kit=kit,
+        features=features,
+        learned=learned,
+        beliefs=beliefs,
+        round_number=number,
+        best=float(values[np.argmax(kit.target.merit(values))]) if kit.target.goal.has_best else None,
+        pending=np.array(pending, dtype=np.intp),
+        outcomes=outcomes_of(facts, kit.target, kit.settings),
+        prospects=prospects_of(
+            kit.spec.acquisition, features, tried_of(facts, features), seed=kit.spec.seed, round_number=number
+        ),
+    )
+
+
+def _is_featurized(request: Request, features: FeatureFile) -> bool:
+    return request.purpose is Purpose.CANDIDATE and request.candidate_id in features.ids
 
 
 def _choose(
-    bench: Workbench, facts: Facts, features: FeatureFile, scored: _Scored, number: int, size: int
-) -> list[Request]:
-    """Take a batch of the promising, and say of each why."""
-    kit = bench.kit
-    pending = features.ids.rows(r.candidate_id for r in facts.requests if r.is_open)
-    together = filled(features.rows(np.concatenate([scored.rows, pending])))
-    batch = Batch(
-        size,
-        scored.scores,
-        together[: len(scored.rows)],
-        together[len(scored.rows) :],
-        rng_for(kit.spec.seed, number, "selection"),
-    )
-    picks = kit.selection.choose(batch)
-    ranks = np.empty(len(scored.rows), dtype=np.intp)
-    ranks[np.argsort(-scored.scores, kind="stable")] = np.arange(1, len(scored.rows) + 1)
-    plans = _plan(bench, facts, features, scored.rows[picks], number, "")
-    return [
-        _with_belief(
-            request,
-            float(scored.scores[pick]),
-            float(scored.mean[pick]),
-            float(scored.std[pick]),
-            f"{kit.spec.acquisition.kind}: rank {ranks[pick]} of {scored.n:,}, taken by {kit.spec.selection.kind}",
-        )
-        for request, pick in zip(plans, picks, strict=True)
-    ]
+    bench: Workbench, facts: Facts, chooser: Chooser, available: Rows, size: int
+) -> tuple[list[Pick], float | None]:
+    """The next requests of all arms, those of the model first; and the largest std of what could be chosen."""
+    spec, number = bench.kit.spec, chooser.round_number
+    shares = shares_of(facts, spec, size, is_design=False)
+    test = to_test(facts, spec, chooser.features, available, shares[Arm.TEST], round_number=number)
+    free = np.setdiff1d(available, test)
+    rng = rng_for(spec.seed, number, "control")
+    control = np.sort(rng.choice(free, min(shares[Arm.CONTROL], len(free)), replace=False))
+    free = np.setdiff1d(free, control)
+    picks: list[Pick] = []
+    max_std = None
+    if len(free):
+        n_chosen = size - len(test) - len(control)
+        scored = chooser.score(free, max(n_chosen, 1))
+        picks, max_std = chooser.take(scored, n_chosen), scored.max_std
+    picks += chooser.beside(control, Arm.CONTROL, _AT_RANDOM) + chooser.beside(test, Arm.TEST, _FOR_TEST)
+    return chooser.with_novelty(picks), max_std
 
 
-def _with_belief(request: Request, score: float, mean: float, std: float, reason: str) -> Request:
-    return replace(request, score=score, mean=mean, std=std, reason=reason)
-
-
-def _record(
-    bench: Workbench, learned: Learned, beliefs: Beliefs, number: int, n_picks: int, max_std: float | None
-) -> RoundRecord:
+def _record(bench: Workbench, facts: Facts, chooser: Chooser, picks: list[Pick], max_std: float | None) -> RoundRecord:
+    learned, beliefs = chooser.learned, chooser.beliefs
     return RoundRecord(
-        number=number,
+        number=chooser.round_number,
         opened_at=bench.clock.now(),
         n_labels=len(learned.y),
-        n_picks=n_picks,
+        n_picks=len(picks),
         metrics=learned.metrics,
         out_of_fold=learned.out_of_fold,
         max_std=max_std,
         predictions=bench.blobs.put("predictions", ".npy", beliefs.copy_to),
         importances=learned.importances,
         preparation=learned.preparation,
+        calibration=learned.calibration,
+        test_metrics=learned.test_metrics,
+        forecast=_forecast(bench, facts, chooser, picks),
+        classes=beliefs.classes,
+    )
+
+
+def _forecast(bench: Workbench, facts: Facts, chooser: Chooser, picks: list[Pick]) -> dict[str, float]:
+    """What the batch is worth, as far as it was chosen by the model; and how much the predictions still move."""
+    rows = np.array([pick.row for pick in picks if pick.arm is Arm.CHOSEN], dtype=np.intp)
+    model = corrected_model(chooser.learned.model, chooser.learned.recalibration)
+    factor = None
+    if isinstance(model, KnowsCovariance) and len(rows):
+        factor = model.covariance_factor(chooser.features.rows(rows))
+    last = _last_trained(facts)
+    before = None
+    if last is not None and last.predictions is not None:
+        before = np.load(bench.blobs.path(last.predictions), mmap_mode="r", allow_pickle=False)[:, 0]
+    return forecast(
+        bench.kit.target,
+        rng=rng_for(bench.kit.spec.seed, 0, "forecast"),
+        batch=chooser.beliefs.at(rows) if len(rows) else None,
+        best=chooser.best,
+        factor=factor,
+        run_times=tried_of(facts, chooser.features).label_run_s.tolist(),
+        means=np.load(chooser.beliefs.path, mmap_mode="r", allow_pickle=False)[:, 0],
+        last_means=before,
     )
 
 
@@ -244,16 +252,16 @@ def conclude(bench: Workbench, verdict: Verdict) -> str:
     """Train on all labels for the last time, unless the newest round already did, and stop."""
     facts = _still_active(bench)
     features = bench.features(facts)
-    labels = _known(bench, facts, features)
+    train, _test = split_labels(facts, bench.kit.spec, bench.kit.target, features)
     record = None
-    is_fresh = bool(facts.rounds) and facts.rounds[-1].n_picks == 0 and facts.rounds[-1].n_labels == len(labels)
-    if len(labels) >= MIN_LABELS and not is_fresh:
-        number = len(facts.rounds)
-        learned = _learn(bench, facts, features, number)
+    is_fresh = bool(facts.rounds) and facts.rounds[-1].n_picks == 0 and facts.rounds[-1].n_labels == len(train)
+    if len(train) >= MIN_LABELS and not is_fresh:
+        learned = _learn(bench, facts, features, len(facts.rounds))
         available = _available(bench, facts, features)
-        with predict_pool(learned.model, features, bench.spread, bench.workdir / "files") as beliefs:
-            max_std = float(beliefs.at(available)[1].max()) if len(available) else None
-            record = _record(bench, learned, beliefs, number, 0, max_std)
+        with _predicted(bench, learned, features) as beliefs:
+            max_std = float(beliefs.at(available).std.max()) if len(available) else None
+            chooser = _chooser(bench, facts, features, learned, beliefs, len(facts.rounds))
+            record = _record(bench, facts, chooser, [], max_std)
     with bench.write(expect=facts.version) as writer:
         if record is not None:
             writer.open_round(record)
@@ -265,7 +273,7 @@ def judge_again(bench: Workbench, facts: Facts, writer: Writer) -> None:
     """The rules changed: a campaign that had ended goes on if none says stop, or is stopped by another than before."""
     if facts.phase not in (Phase.STOPPED, Phase.FAILED) or facts.features is None:
         return
-    progress = progress_of(facts, bench.kit.target, bench.kit.settings, bench.features(facts).ids)
+    progress = _progress(bench, facts, bench.features(facts))
     verdict = bench.kit.rules.verdict(progress)
     if verdict is None:
         writer.set_phase(Phase.ACTIVE)

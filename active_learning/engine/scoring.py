@@ -106,10 +106,14 @@ class BestRows:
 
 @dataclass(frozen=True)
 class Beliefs:
-    """Mean and std of every candidate of a pool, in a file of the workdir that is removed with this value's context."""
+    """What is believed of every candidate of a pool, in a file that is removed with this value's context.
+
+    A row is mean and std, and the probabilities of the classes, if there are any.
+    """
 
     path: Path
     n_rows: int
+    classes: tuple[float, ...] = ()
 
     def __enter__(self) -> Beliefs:
         return self
@@ -120,13 +124,17 @@ class Beliefs:
     def blocks(self, size: int = 1 << 18) -> Iterator[tuple[int, Prediction]]:
         """All of them in order, each block with its first row."""
         for start in range(0, self.n_rows, size):
-            block = read_rows(self.path, start, start + size)
-            yield start, Prediction(block[:, :1], block[:, 1:])
+            yield start, self._prediction(read_rows(self.path, start, start + size))
 
-    def at(self, rows: Rows) -> tuple[Floats, Floats]:
-        """Mean and std of some candidates, (n_rows,) each."""
-        some = np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[rows])
-        return some[:, 0], some[:, 1]
+    def at(self, rows: Rows) -> Prediction:
+        """Those of some candidates, in the order of `rows`."""
+        return self._prediction(np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[rows]))
+
+    def _prediction(self, block: Floats) -> Prediction:
+        mean, std, probabilities = block[:, :1], block[:, 1:2], block[:, 2:]
+        if not self.classes:
+            return Prediction(mean, std)
+        return Prediction(mean, std, None, np.array(self.classes), probabilities)
 
     def copy_to(self, file: BinaryIO) -> None:
         """Write the file, (n_candidates, 2) as .npy, to another."""
@@ -135,7 +143,14 @@ class Beliefs:
                 file.write(part)
 
 
-def predict_pool(model: FittedSurrogate, features: FeatureFile, spread: Spread, folder: Path) -> Beliefs:
+def predict_pool(
+    model: FittedSurrogate,
+    features: FeatureFile,
+    spread: Spread,
+    folder: Path,
+    *,
+    correction: tuple[float, float] = (1.0, 0.0),
+) -> Beliefs:
     """What a model believes of all candidates.
 
     A model that can travel (`Portable`) is written down and predicts wherever `spread` does the work; any other
@@ -144,30 +159,34 @@ def predict_pool(model: FittedSurrogate, features: FeatureFile, spread: Spread, 
     Parameters
     ----------
     folder : where the result is written; whoever does the work must see it
+    correction : slope and offset (in the target's unit) of the std
     """
     folder.mkdir(parents=True, exist_ok=True)
     n_rows = len(features.ids)
     path = folder / f".beliefs.{os.getpid()}.{uuid4().hex[:8]}.npy"
+    classes = model.predict(read_rows(features.path, 0, 1)).classes if n_rows else None
     try:
-        _make_room(path, n_rows)
+        _make_room(path, n_rows, 2 if classes is None else 2 + len(classes))
         if n_rows >= _SPREAD_FROM and isinstance(model, Portable):
-            _predict_spread(model, features, spread, path)
+            _predict_spread(model, features, spread, path, correction)
         else:
-            _predict_into(path, model, features.path, 0, n_rows)
+            _predict_into(path, model, features.path, (0, n_rows), correction)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return Beliefs(path, n_rows)
+    return Beliefs(path, n_rows, () if classes is None else tuple(classes.tolist()))
 
 
-def _make_room(path: Path, n_rows: int) -> None:
+def _make_room(path: Path, n_rows: int, n_columns: int) -> None:
     """A file of the right size: those who predict write their rows where they belong, in any order."""
     with path.open("wb") as file:
-        write_header(file, n_rows, 2)
-        file.truncate(file.tell() + n_rows * 16)
+        write_header(file, n_rows, n_columns)
+        file.truncate(file.tell() + n_rows * n_columns * 8)
 
 
-def _predict_spread(model: Portable, features: FeatureFile, spread: Spread, path: Path) -> None:
+def _predict_spread(
+    model: Portable, features: FeatureFile, spread: Spread, path: Path, correction: tuple[float, float]
+) -> None:
     written = path.with_suffix(".model.npz")
     try:
         np.savez(written, **_checked(model.to_arrays()))
@@ -180,6 +199,7 @@ def _predict_spread(model: Portable, features: FeatureFile, spread: Spread, path
                 "features": str(features.path),
                 "beliefs": str(path),
                 "rows": [start, min(start + size, len(features.ids))],
+                "correction": list(correction),
             }
             for start in range(0, len(features.ids), size)
         ]
@@ -199,7 +219,8 @@ def predict_rows(piece: Piece) -> int:
     """Predict some rows, wherever this runs; how many."""
     model = _model(piece["model"], piece["class"])
     start, stop = piece["rows"]
-    _predict_into(Path(piece["beliefs"]), model, Path(piece["features"]), start, stop)
+    slope, offset = piece["correction"]
+    _predict_into(Path(piece["beliefs"]), model, Path(piece["features"]), (start, stop), (slope, offset))
     return int(stop - start)
 
 
@@ -211,19 +232,29 @@ def _model(path: str, name: str) -> FittedSurrogate:
     return model
 
 
-def _predict_into(path: Path, model: FittedSurrogate, features: Path, start: int, stop: int) -> None:
+def _predict_into(
+    path: Path, model: FittedSurrogate, features: Path, rows: tuple[int, int], correction: tuple[float, float]
+) -> None:
     """Predict rows block by block and write them where they belong. Blocks begin at multiples of `BLOCK`, wherever the
     pieces were cut, so that the last digit does not depend on it."""
-    offset = np.load(path, mmap_mode="r", allow_pickle=False).offset
+    room = np.load(path, mmap_mode="r", allow_pickle=False)
+    offset, n_columns = room.offset, room.shape[1]
+    slope, least = correction
     # Written, not mapped: on a full disk a mapped page kills the process instead of raising, and of two machines that
     # map one page each would write down its own.
     with path.open("r+b") as file:
-        for first in range(start, stop, BLOCK):
-            last = min(first + BLOCK, stop)
+        for first in range(*rows, BLOCK):
+            last = min(first + BLOCK, rows[1])
             prediction = model.predict(read_rows(features, first, last))
             if len(prediction) != last - first:
                 raise ContractError(f"the model predicts {len(prediction)} candidates of {last - first}")
-            file.seek(offset + first * 16)
-            file.write(np.stack([prediction.mean[:, 0], prediction.std[:, 0]], axis=1).astype("<f8").data)
+            columns = [prediction.mean[:, :1], slope * prediction.std[:, :1] + least]
+            if prediction.probabilities is not None:
+                columns.append(prediction.probabilities)
+            block = np.concatenate(columns, axis=1)
+            if block.shape[1] != n_columns:
+                raise ContractError(f"the model knows {block.shape[1] - 2} classes here and {n_columns - 2} elsewhere")
+            file.seek(offset + first * n_columns * 8)
+            file.write(np.ascontiguousarray(block, dtype="<f8").data)
         file.flush()
         os.fsync(file.fileno())

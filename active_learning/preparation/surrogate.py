@@ -16,7 +16,7 @@ from active_learning.domain.protocols import FittedSurrogate, HasImportances, Po
 from active_learning.errors import ContractError
 from active_learning.preparation.fitting import FittedPreparation, Preparation
 
-__all__ = ["PreparedModel", "PreparedSurrogate", "prepared"]
+__all__ = ["PreparedModel", "PreparedSurrogate", "prepared", "unwrapped"]
 
 Floats = NDArray[np.float64]
 
@@ -157,3 +157,11 @@ class PreparedSurrogate:
 def prepared(surrogate: Surrogate, preparation: Preparation, names: Sequence[str]) -> Surrogate:
     """The surrogate with its preparation; the surrogate itself if there is nothing to prepare."""
     return surrogate if preparation.is_off else PreparedSurrogate(surrogate, preparation, names)
+
+
+def unwrapped(model: FittedSurrogate, X: Floats) -> tuple[FittedSurrogate, Floats]:
+    """The model behind the preparation, if there is one, and the rows as it sees them: what else the model can do is
+    asked of it directly."""
+    if isinstance(model, PreparedModel):
+        return model.model, model.preparation.transform(X)
+    return model, X

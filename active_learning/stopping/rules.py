@@ -6,16 +6,9 @@ from pydantic import Field
 
 from active_learning.domain.campaign import Progress, Verdict
 from active_learning.domain.options import Options
+from active_learning.stopping.wording import counted, with_unit
 
 __all__ = ["Labels", "NoImprovement", "PoolExhausted", "UncertaintyBelow"]
-
-
-def _with_unit(value: float, unit: str) -> str:
-    return f"{value:.6g} {unit}".rstrip()
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 class Labels:
@@ -35,7 +28,7 @@ class Labels:
             return None
         return Verdict(
             "labels",
-            f"The budget of {_counted(self.options.max, 'label')} is used up: {progress.n_labels} are there.",
+            f"The budget of {counted(self.options.max, 'label')} is used up: {progress.n_labels} are there.",
             {"n_labels": progress.n_labels, "max": self.options.max},
         )
 
@@ -74,11 +67,11 @@ class NoImprovement:
         unit, min_delta = progress.target.unit, self.options.min_delta
         best_round = max(range(len(progress.merit_by_round)), key=progress.merit_by_round.__getitem__)
         best = progress.best_by_round[best_round]
-        more = f" of more than {_with_unit(min_delta, unit)}" if min_delta else ""
+        more = f" of more than {with_unit(min_delta, unit)}" if min_delta else ""
         return Verdict(
             "no_improvement",
-            f"No improvement{more} in {_counted(waited, 'round')}: "
-            f"the best, {_with_unit(best, unit)}, was found in round {best_round}.",
+            f"No improvement{more} in {counted(waited, 'round')}: "
+            f"the best, {with_unit(best, unit)}, was found in round {best_round}.",
             {
                 "best": best,
                 "best_round": best_round,
@@ -110,8 +103,8 @@ class UncertaintyBelow:
         unit = progress.target.unit
         return Verdict(
             "uncertainty_below",
-            f"The largest predicted standard deviation, {_with_unit(progress.max_std, unit)}, "
-            f"is below {_with_unit(self.options.std, unit)}.",
+            f"The largest predicted standard deviation, {with_unit(progress.max_std, unit)}, "
+            f"is below {with_unit(self.options.std, unit)}.",
             {"max_std": progress.max_std, "std": self.options.std, "unit": unit},
         )
 
@@ -131,7 +124,7 @@ class PoolExhausted:
             return None
         return Verdict(
             "pool_exhausted",
-            f"The pool is exhausted: of {_counted(progress.n_candidates, 'candidate')} {progress.n_labels} are "
+            f"The pool is exhausted: of {counted(progress.n_candidates, 'candidate')} {progress.n_labels} are "
             "labeled and none is left to ask for.",
             {"n_candidates": progress.n_candidates, "n_labels": progress.n_labels},
         )

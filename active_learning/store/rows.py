@@ -104,6 +104,7 @@ def round_of(row: Any) -> RoundRecord:
         test_metrics=row.test_metrics,
         forecast=row.forecast,
         settings=row.settings,
+        classes=tuple(row.classes),
     )
 
 

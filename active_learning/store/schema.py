@@ -158,6 +158,7 @@ rounds = sa.Table(
     sa.Column("test_metrics", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("forecast", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("settings", sa.JSON(none_as_null=True)),
+    sa.Column("classes", sa.JSON, nullable=False, server_default="[]"),
 )
 
 events = sa.Table(

@@ -22,10 +22,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "Nodes", "draws_of", "mean_depths", "moments_of"]
+__all__ = [
+    "LANES",
+    "Nodes",
+    "compiled",
+    "deviations_of",
+    "each_block",
+    "leaves_of",
+    "mean_depths",
+    "moments_of",
+    "single",
+]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Indices = NDArray[np.intp]
 Integers = NDArray[np.int64]
 Places = NDArray[np.uint32]
 Rows = NDArray[np.uint64]
@@ -46,7 +57,7 @@ _FEWEST_ROWS = 8 * LANES
 """Rows of a block, however many features there are: fewer would fetch the trees too often."""
 
 
-def _compiled(function: Function) -> Function:
+def compiled(function: Function) -> Function:
     """The function in machine code, made when it is first called and kept on disk where that is possible."""
     try:
         compiled: Function = njit(nogil=True, cache=True)(function)
@@ -61,7 +72,7 @@ def _compiled(function: Function) -> Function:
 # Numba tests every signed index for being negative, so what is an index is unsigned here.
 
 
-@_compiled
+@compiled
 def _walk(
     x: Singles,
     begins: Rows,
@@ -79,7 +90,7 @@ def _walk(
             nodes[lane] = np.uint64(left[node]) + np.uint64(goes_right)
 
 
-@_compiled
+@compiled
 def _find_leaves(X: Singles, nodes: Nodes, tree: int, leaves: Rows, walking: Rows) -> None:
     """Leave in `leaves` the leaf of each row, counted from the first node of the tree.
 
@@ -110,33 +121,58 @@ def _find_leaves(X: Singles, nodes: Nodes, tree: int, leaves: Rows, walking: Row
         n_walking, n_steps = n_left, _MORE_STEPS
 
 
-@_compiled
+@compiled
 def _accumulate(X: Singles, nodes: Nodes, first: Floats, excess: Floats, squares: Floats) -> None:
-    """What the first tree predicts, and the sums over the trees of what they predict beyond it and of its square."""
+    """What the first tree says, and the sums over the trees of what they say beyond it and of its square.
+
+    The last three are (n_rows, n_values).
+    """
     leaves, walking = np.empty(len(X), np.uint64), np.empty(len(X) + LANES, np.uint64)
     for tree in range(len(nodes[5])):
         _find_leaves(X, nodes, tree, leaves, walking)
         value = nodes[3][nodes[4][tree] :]
+        for row in range(np.uint64(len(X))):
+            for column in range(np.uint64(value.shape[1])):
+                said = value[leaves[row], column]
+                if tree == 0:
+                    first[row, column] = said
+                excess[row, column] += said - first[row, column]
+                squares[row, column] += (said - first[row, column]) ** 2
+
+
+@compiled
+def _find_each(X: Singles, nodes: Nodes, chosen: Indices, found: Indices) -> None:
+    """The leaf of each row in each chosen tree, counted from the first node of the first tree, (n_chosen, n_rows)."""
+    leaves, walking = np.empty(len(X), np.uint64), np.empty(len(X) + LANES, np.uint64)
+    for place in range(len(chosen)):
+        _find_leaves(X, nodes, chosen[place], leaves, walking)
         for row in range(len(X)):
-            predicted = value[leaves[row]]
+            found[place, row] = nodes[4][chosen[place]] + np.int64(leaves[row])
+
+
+@compiled
+def _deviate(X: Singles, nodes: Nodes, mean: Floats, deviations: Floats) -> None:
+    """The mean over the trees of their first value, (n_rows,), and how far each is from it, (n_trees, n_rows)."""
+    leaves, walking = np.empty(len(X), np.uint64), np.empty(len(X) + LANES, np.uint64)
+    first, excess, n_trees = np.zeros(len(X)), np.zeros(len(X)), len(nodes[5])
+    for tree in range(n_trees):
+        _find_leaves(X, nodes, tree, leaves, walking)
+        value = nodes[3][nodes[4][tree] :]
+        for row in range(np.uint64(len(X))):
+            said = value[leaves[row], np.uint64(0)]
             if tree == 0:
-                first[row] = predicted
-            excess[row] += predicted - first[row]
-            squares[row] += (predicted - first[row]) ** 2
-
-
-@_compiled
-def _predict_each(X: Singles, nodes: Nodes, draws: Floats) -> None:
-    """What each tree predicts, (n_trees, n_rows)."""
-    leaves, walking = np.empty(len(X), np.uint64), np.empty(len(X) + LANES, np.uint64)
-    for tree in range(len(nodes[5])):
-        _find_leaves(X, nodes, tree, leaves, walking)
-        value = nodes[3][nodes[4][tree] :]
+                first[row] = said
+            deviations[tree, row] = said - first[row]
+            excess[row] += said - first[row]
+    for row in range(len(X)):
+        excess[row] /= n_trees
+        mean[row] = first[row] + excess[row]
+    for tree in range(n_trees):
         for row in range(len(X)):
-            draws[tree, row] = value[leaves[row]]
+            deviations[tree, row] -= excess[row]
 
 
-@_compiled
+@compiled
 def _sum_depths(left: Places, starts: Integers, depths: Integers, n_leaves: Integers) -> None:
     """The sum of the depths of the leaves of each tree, and their number."""
     for tree in range(len(starts) - 1):
@@ -158,18 +194,18 @@ def mean_depths(left: Places, starts: Integers) -> Integers:
 
 
 def moments_of(nodes: Nodes, X: Floats, n_threads: int) -> tuple[Floats, Floats]:
-    """Mean and population standard deviation over the trees, (n_rows,) each.
+    """Mean and population standard deviation over the trees of each of their values, (n_rows, n_values) each.
 
     Parameters
     ----------
     X : (n_rows, n_features), finite and within the range of float32
     """
-    mean, std = np.empty(len(X)), np.empty(len(X))
+    mean, std = np.empty((2, len(X), nodes[3].shape[1]))
     n_trees = len(nodes[-1])
 
     def work(rows: slice) -> None:
-        first, excess, squares = np.zeros((3, len(mean[rows])))
-        _accumulate(_single(X[rows]), nodes, first, excess, squares)
+        first, excess, squares = np.zeros((3, *mean[rows].shape))
+        _accumulate(single(X[rows]), nodes, first, excess, squares)
         # Measured from the first tree, so that the std is exactly 0 where all trees agree: ties must be ties, not
         # rounding. As the first tree is one of them, squares * n_trees is at least excess**2 * n_trees / (n_trees - 1):
         # what cancels costs at most log10(n_trees) digits, and the variance is never negative.
@@ -177,29 +213,45 @@ def moments_of(nodes: Nodes, X: Floats, n_threads: int) -> tuple[Floats, Floats]
         mean[rows] = first + excess / n_trees
         std[rows] = np.sqrt(variance)
 
-    _each_block(work, X.shape, n_threads)
+    each_block(work, X.shape, n_threads)
     return mean, std
 
 
-def draws_of(nodes: Nodes, X: Floats, n_threads: int) -> Floats:
-    """What each tree predicts, (n_trees, n_rows).
+def leaves_of(nodes: Nodes, X: Floats, chosen: Indices, n_threads: int) -> Indices:
+    """The leaf of each row in each chosen tree, counted from the first node of the first tree, (n_chosen, n_rows).
+
+    Parameters
+    ----------
+    X : as `moments_of`
+    chosen : which trees, any of them more than once
+    """
+    leaves = np.empty((len(chosen), len(X)), dtype=np.intp)
+
+    def work(rows: slice) -> None:
+        block = np.empty_like(leaves[:, rows], order="C")
+        _find_each(single(X[rows]), nodes, chosen, block)
+        leaves[:, rows] = block
+
+    each_block(work, X.shape, n_threads)
+    return leaves
+
+
+def deviations_of(nodes: Nodes, X: Floats) -> tuple[Floats, Floats]:
+    """The mean over the trees of their first value, (n_rows,), and how far each tree is from it, (n_trees, n_rows).
+
+    One thread, one block: for rows of which there are few. The mean is that of `moments_of` to the last digit, and
+    the deviations are exactly 0 where all trees agree.
 
     Parameters
     ----------
     X : as `moments_of`
     """
-    draws = np.empty((len(nodes[-1]), len(X)))
-
-    def work(rows: slice) -> None:
-        block = np.empty_like(draws[:, rows], order="C")
-        _predict_each(_single(X[rows]), nodes, block)
-        draws[:, rows] = block
-
-    _each_block(work, X.shape, n_threads)
-    return draws
+    mean, deviations = np.empty(len(X)), np.empty((len(nodes[-1]), len(X)))
+    _deviate(single(X), nodes, mean, deviations)
+    return mean, deviations
 
 
-def _single(X: Floats) -> Singles:
+def single(X: Floats) -> Singles:
     """Cast as scikit-learn does; always copied, since to the compiler a read-only array is of another type."""
     return np.array(X, dtype=np.float32, order="C")
 
@@ -212,7 +264,7 @@ def _blocks(n_rows: int, n_features: int, n_threads: int) -> list[slice]:
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
-def _each_block(work: Callable[[slice], None], shape: tuple[int, int], n_threads: int) -> None:
+def each_block(work: Callable[[slice], None], shape: tuple[int, int], n_threads: int) -> None:
     """Call `work` for each block of the rows of an array of this shape."""
     blocks = _blocks(*shape, n_threads)
     if n_threads == 1 or len(blocks) <= 1:

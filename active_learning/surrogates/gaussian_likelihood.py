@@ -1,8 +1,15 @@
-"""Length scales and noise of a Gaussian process: the most probable ones, given the labels."""
+"""Length scales and noise of a Gaussian process: the most probable ones, given the labels.
+
+With a hundred features and a hundred labels, length scales that are free of each other fit the labels too well: over
+five sets of measured data, at 20, 60 and 120 labels, the errors were up to 2.4 times as large as the model said, and
+with 20 labels the search often ended where all is noise. So one common length scale is found first, and then each
+feature's own around it. That was as accurate as the better of both everywhere, and as honest as the common one.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,33 +19,59 @@ from scipy.optimize import minimize
 
 from active_learning.surrogates.gaussian_kernel import Kernel, correlation, slope, squared_distances
 
-__all__ = ["factor_of", "most_probable", "negative_log_posterior", "typical_log_length"]
+__all__ = ["Priors", "covariance_cholesky", "most_probable", "negative_log_posterior", "typical_log_length"]
 
 Floats = NDArray[np.float64]
 
-_LENGTH_SPREAD = math.sqrt(3.0)
+_COMMON_SPREAD = math.sqrt(3.0)
+_OWN_SPREAD = 0.5
+"""How far a feature's length scale is from the common one, as a logarithm. 0.4 and 0.6 served as well."""
+
 _LOG_NOISE, _LOG_NOISE_SPREAD = -4.0, 1.0
 _LENGTH_BOUNDS, _NOISE_BOUNDS = (-5.0, 12.0), (-9.0, 1.0)
-"""Of the logarithms. The noise keeps the matrix of equal rows far from singular."""
+"""Of the logarithms. The least noise keeps the covariance of equal rows far from singular."""
+
+_TOLERANCE = 1e-7
+"""Relative gain of a step, below which a search ends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Priors:
+    """Normal ones of the logarithms of the length scales and, last, of the noise: middle and spread,
+    (n_scales + 1,) each."""
+
+    middle: Floats
+    spread: Floats
+
+    @classmethod
+    def of_lengths(cls, middle: float, spread: float, n_scales: int) -> Priors:
+        """The same for all length scales."""
+        return cls(
+            np.append(np.full(n_scales, middle), _LOG_NOISE),
+            np.append(np.full(n_scales, spread), _LOG_NOISE_SPREAD),
+        )
 
 
 def typical_log_length(n_columns: int) -> float:
-    """Where the prior of the logarithm of a length scale has its middle.
+    """The middle of the prior of the logarithm of the common length scale.
 
     It grows as the root of the number of columns, since distances do. The source has features in [0, 1]; here they
     have unit variance, and a uniform one is then sqrt(12) wide.
+
+    References
+    ----------
+    Hvarfner, Hellsten & Nardi (2024), arXiv:2402.02229: LogNormal(sqrt(2) + log(n_columns) / 2, sqrt(3)).
     """
     return math.sqrt(2.0) + 0.5 * math.log(max(n_columns, 1)) + 0.5 * math.log(12.0)
 
 
-def factor_of(kernel: Kernel, A: Floats, noise: float) -> Floats:
-    """The lower Cholesky factor of the covariance of the labels, (n, n), at the scaled rows `A`."""
-    K = correlation(kernel, squared_distances(A, A))
+def covariance_cholesky(K: Floats, noise: float) -> Floats:
+    """The lower Cholesky factor, (n, n), of the kernel `K` between the labeled rows plus noise; `K` is used up."""
     np.fill_diagonal(K, 1.0 + noise)
     return np.asarray(cholesky(K, lower=True, overwrite_a=True, check_finite=False), dtype=np.float64)
 
 
-def negative_log_posterior(theta: Floats, Z: Floats, t: Floats, kernel: Kernel) -> tuple[float, Floats]:
+def negative_log_posterior(theta: Floats, Z: Floats, t: Floats, kernel: Kernel, priors: Priors) -> tuple[float, Floats]:
     """Of length scales and noise, without the terms that do not depend on them, and its gradient.
 
     Parameters
@@ -51,61 +84,59 @@ def negative_log_posterior(theta: Floats, Z: Floats, t: Floats, kernel: Kernel) 
 
     Returns
     -------
-    ``t' K^-1 t / 2 + log |K| / 2`` (Rasmussen & Williams 2006, eq. 5.8) plus half the squares of the distances of theta
-    from the middles of its normal priors, in their standard deviations; and the gradient (eq. 5.9), (n_scales + 1,).
+    ``t' K^-1 t / 2 + log |K| / 2``, and half the squares of theta's distances from the middles of the priors in units
+    of their spreads; and the gradient, (n_scales + 1,).
 
     References
     ----------
-    The priors are those of Hvarfner, Hellsten & Nardi (2024), arXiv:2402.02229, eq. 7, and that of BoTorch for noise.
+    Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, eq. 5.8 and 5.9.
     """
-    n, n_columns = Z.shape
-    n_scales = len(theta) - 1
-    A, noise = Z / np.exp(theta[:-1]), math.exp(theta[-1])
+    scales, noise = np.exp(theta[:-1]), math.exp(theta[-1])
+    A = Z / scales
     D2 = squared_distances(A, A)
-    K = correlation(kernel, D2)
-    np.fill_diagonal(K, 1.0 + noise)
-    L = cholesky(K, lower=True, overwrite_a=True, check_finite=False)
+    L = covariance_cholesky(correlation(kernel, D2), noise)
     weights = cho_solve((L, True), t, check_finite=False)
-    middles = np.append(np.full(n_scales, typical_log_length(n_columns)), _LOG_NOISE)
-    spreads = np.append(np.full(n_scales, _LENGTH_SPREAD), _LOG_NOISE_SPREAD)
-    off = (theta - middles) / spreads
+    off = (theta - priors.middle) / priors.spread
     value = 0.5 * float(t @ weights) + float(np.log(np.diag(L)).sum()) + 0.5 * float(off @ off)
-    by_covariance, _info = dpotri(L, lower=1)
-    by_covariance = np.tril(by_covariance) + np.tril(by_covariance, -1).T
-    by_covariance -= np.outer(weights, weights)
-    by_covariance *= 0.5
-    by_noise = noise * float(np.trace(by_covariance))
-    # What is left is a sum over pairs of rows: of by_covariance, the kernel's slope and the squared distance in one
-    # column. One product with A gives it for all columns.
-    pairs = by_covariance * slope(kernel, D2)
+    lower, _info = dpotri(L, lower=1)
+    # What one more unit of covariance between two labels costs.
+    price = 0.5 * (np.tril(lower) + np.tril(lower, -1).T - np.outer(weights, weights))
+    by_noise = noise * float(np.trace(price))
+    # For each column, the sum over pairs of rows of price, slope and squared distance in this column: one product.
+    pairs = price * slope(kernel, D2)
     by_scale = 2.0 * ((pairs.sum(axis=1)[:, None] * A - pairs @ A) * A).sum(axis=0)
-    if n_scales == 1:
+    if len(scales) < len(by_scale):
         by_scale = by_scale.sum(keepdims=True)
-    return value, np.append(by_scale, by_noise) + off / spreads
+    return value, np.append(by_scale, by_noise) + off / priors.spread
 
 
 def most_probable(Z: Floats, t: Floats, kernel: Kernel, *, ard: bool, max_iterations: int) -> tuple[Floats, float]:
     """Length scales, (n_columns,), and the noise's variance in units of the signal's.
 
-    Found by L-BFGS-B from the middle of the priors, in at most `max_iterations` steps.
-
     Parameters
     ----------
     Z : (n_labels, n_columns), standardized; there may be no column
     t : (n_labels,), standardized
-    ard : one length scale for each column, or one for all
+    ard : whether each column has its own length scale
+    max_iterations : steps of L-BFGS-B at most, for the common length scale and again for the others
     """
     n_columns = Z.shape[1]
-    n_scales = n_columns if ard else min(n_columns, 1)
-    start = np.append(np.full(n_scales, typical_log_length(n_columns)), _LOG_NOISE)
-    found = minimize(
-        negative_log_posterior,
-        start,
-        args=(Z, t, kernel),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[_LENGTH_BOUNDS] * n_scales + [_NOISE_BOUNDS],
-        options={"maxiter": max_iterations},
-    )
-    scales = np.broadcast_to(np.exp(found.x[:-1]), n_columns)
-    return np.array(scales, dtype=np.float64), float(np.exp(found.x[-1]))
+
+    def search(start: Floats, priors: Priors) -> Floats:
+        found = minimize(
+            negative_log_posterior,
+            start,
+            args=(Z, t, kernel, priors),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[_LENGTH_BOUNDS] * (len(start) - 1) + [_NOISE_BOUNDS],
+            options={"maxiter": max_iterations, "ftol": _TOLERANCE},
+        )
+        return np.asarray(found.x, dtype=np.float64)
+
+    priors = Priors.of_lengths(typical_log_length(n_columns), _COMMON_SPREAD, min(n_columns, 1))
+    theta = search(priors.middle, priors)
+    if ard and n_columns > 1:
+        start = np.append(np.full(n_columns, theta[0]), theta[-1])
+        theta = search(start, Priors.of_lengths(float(theta[0]), _OWN_SPREAD, n_columns))
+    return np.array(np.broadcast_to(np.exp(theta[:-1]), n_columns)), float(np.exp(theta[-1]))

@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from active_learning.errors import ContractError
 
-__all__ = ["BLOCK", "StandardFeatures", "StandardTarget", "blocks", "one_thread", "taken"]
+__all__ = ["BLOCK", "StandardFeatures", "StandardTarget", "blocks", "number", "one_thread", "taken"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -74,7 +74,7 @@ class StandardFeatures:
     def standard(self, X: Floats) -> Floats:
         """The varying features of `X`, (n_rows, n_varying)."""
         with np.errstate(over="ignore"):
-            Z = (X[:, self.columns] - self.center) / self.spread
+            Z = (np.take(X, self.columns, axis=1) - self.center) / self.spread
         return np.clip(Z, -_FARTHEST, _FARTHEST, out=Z)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -95,8 +95,8 @@ class StandardFeatures:
         ContractError
             If an array is missing, or as this class.
         """
-        count, columns, center, spread = taken(arrays, "n_features", "columns", "feature_center", "feature_spread")
-        return cls(int(count), np.asarray(columns, dtype=np.int64), center, spread)
+        columns, center, spread = taken(arrays, "columns", "feature_center", "feature_spread")
+        return cls(int(number(arrays, "n_features")), np.asarray(columns, dtype=np.int64), center, spread)
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,7 @@ class StandardTarget:
         ContractError
             If an array is missing, or as this class.
         """
-        center, spread = taken(arrays, "target_center", "target_spread")
-        return cls(float(center), float(spread))
+        return cls(number(arrays, "target_center"), number(arrays, "target_spread"))
 
 
 def taken(arrays: Mapping[str, NDArray[Any]], *names: str) -> list[NDArray[Any]]:
@@ -154,21 +153,37 @@ def taken(arrays: Mapping[str, NDArray[Any]], *names: str) -> list[NDArray[Any]]
     """
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise ContractError(f"the arrays of this model lack {', '.join(missing)}; there are {', '.join(sorted(arrays))}")
-    return [np.asarray(arrays[name]) for name in names]
+        raise ContractError(
+            f"the arrays of this model lack {', '.join(missing)}; there are {', '.join(sorted(arrays))}"
+        )
+    return [np.asarray(arrays[name], order="C") for name in names]
 
 
-def blocks(Z: Floats) -> Iterator[tuple[slice, Floats]]:
-    """`Z`, (n_rows, n_columns), in blocks of `BLOCK` rows, each with the rows it holds; the last is filled up with 0.
+def number(arrays: Mapping[str, NDArray[Any]], name: str) -> float:
+    """The number of this name.
+
+    Raises
+    ------
+    ContractError
+        If it is missing, or not one number.
+    """
+    (array,) = taken(arrays, name)
+    if array.size != 1 or array.dtype.kind not in "iuf":
+        raise ContractError(f"{name} is one number; got {array.dtype}, {array.shape}")
+    return float(array.item())
+
+
+def blocks(X: Floats) -> Iterator[tuple[slice, Floats]]:
+    """`X`, (n_rows, n_columns), in blocks of `BLOCK` rows, each with the rows it holds; the last is filled up with 0.
 
     BLAS adds up in an order that depends on the shape of a product. All blocks have one shape, so that the last digit
     of a row does not depend on how many rows are asked for with it.
     """
-    for start in range(0, len(Z), BLOCK):
-        block = Z[start : start + BLOCK]
+    for start in range(0, len(X), BLOCK):
+        block = X[start : start + BLOCK]
         rows = slice(start, start + len(block))
         if len(block) < BLOCK:
-            block = np.concatenate([block, np.zeros((BLOCK - len(block), Z.shape[1]))])
+            block = np.concatenate([block, np.zeros((BLOCK - len(block), X.shape[1]))])
         yield rows, block
 
 

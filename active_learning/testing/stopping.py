@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from active_learning.domain.campaign import Progress
 from active_learning.domain.protocols import BudgetRule, StoppingRule
 from active_learning.domain.target import Goal, Target
+from active_learning.errors import ContractError
 
 __all__ = ["StoppingContract", "progress_of"]
 
@@ -22,9 +27,14 @@ def progress_of(
     best: tuple[float, ...] = (),
     max_std: float | None = None,
     goal: Goal = Goal.MINIMIZE,
+    values: tuple[float, ...] = (),
+    errors: tuple[float, ...] = (),
+    forecasts: tuple[Mapping[str, float], ...] = (),
+    run_s: float = 0.0,
+    elapsed_s: float = 0.0,
 ) -> Progress:
-    """A campaign's progress; `best` is the best value after each settled round, in eV/atom."""
-    target = Target("formation_energy_per_atom", goal, "eV/atom")
+    """A campaign's progress; `best` is the best value after each settled round, in eV/atom, and `within` is -1 to 0."""
+    target = _target(goal)
     return Progress(
         target=target,
         n_candidates=n_candidates,
@@ -33,9 +43,19 @@ def progress_of(
         n_available=n_candidates - n_labels - n_pending if n_available is None else n_available,
         n_rounds=len(best),
         best_by_round=best,
-        merit_by_round=tuple(-value if goal is Goal.MINIMIZE else value for value in best),
+        merit_by_round=tuple(target.merit(np.array(best)).tolist()) if best else (),
         max_std=max_std,
+        values=values,
+        errors=errors,
+        forecasts=forecasts,
+        run_s=run_s,
+        elapsed_s=elapsed_s,
     )
+
+
+def _target(goal: Goal) -> Target:
+    low, high = (-1.0, 0.0) if goal is Goal.WITHIN else (None, None)
+    return Target("formation_energy_per_atom", goal, "eV/atom", low, high)
 
 
 class StoppingContract:
@@ -78,8 +98,28 @@ class StoppingContract:
         assert verdict.evidence
         assert json.loads(json.dumps(dict(verdict.evidence), allow_nan=False)) == dict(verdict.evidence)
 
-    def test_the_same_progress_gives_the_same_verdict(self, rule: StoppingRule, stops: Progress) -> None:
-        assert rule.check(stops) == rule.check(stops)
+    def test_the_same_progress_gives_the_same_verdict_whatever_was_asked_before(
+        self, rule: StoppingRule, stops: Progress, goes_on: Progress
+    ) -> None:
+        verdict = rule.check(stops)
+        assert rule.check(goes_on) is None
+        assert rule.check(stops) == verdict
+
+    def test_asking_changes_nothing(self, rule: StoppingRule, stops: Progress) -> None:
+        before = deepcopy(stops)
+        rule.check(stops)
+        assert stops == before
+
+    @pytest.mark.parametrize("goal", list(Goal))
+    def test_a_goal_that_it_cannot_serve_is_refused_by_name(
+        self, rule: StoppingRule, goes_on: Progress, goal: Goal
+    ) -> None:
+        try:
+            verdict = rule.check(replace(goes_on, target=_target(goal)))
+        except ContractError as error:
+            assert f"'{goal}'" in str(error)
+        else:
+            assert verdict is None
 
     def test_a_budget_is_never_negative_and_used_up_where_the_rule_stops(
         self, rule: StoppingRule, stops: Progress, goes_on: Progress

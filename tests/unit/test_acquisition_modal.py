@@ -6,22 +6,31 @@ from typing import Any
 
 import modAL.acquisition
 import modAL.disagreement
+import modAL.uncertainty
 import numpy as np
 import pytest
 from modAL.batch import uncertainty_batch_sampling
-from modAL.models import ActiveLearner, BayesianOptimizer, CommitteeRegressor
+from modAL.models import ActiveLearner, BayesianOptimizer, Committee, CommitteeRegressor
 from pydantic import ValidationError
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import RidgeClassifier
 
-from active_learning.acquisition.learner_view import LearnerView
+from active_learning.acquisition.classes import ClassEntropy, ClassMargin, ClassUncertainty, Disagreement
+from active_learning.acquisition.learner_view import CommitteeView, LearnerView, view_of
+from active_learning.acquisition.level_set import ProbabilityWithin, Straddle
 from active_learning.acquisition.modal import ModalStrategy, as_modal_strategy
+from active_learning.acquisition.modal_model import model_of
+from active_learning.acquisition.model_gain import ExpectedModelGain
+from active_learning.acquisition.normal import expected_improvement
 from active_learning.acquisition.rules import (
     ExpectedImprovement,
+    LogExpectedImprovement,
+    ProbabilityOfImprovement,
     RandomScore,
     Uncertainty,
     UpperConfidenceBound,
-    expected_improvement,
 )
+from active_learning.acquisition.thompson import Thompson
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.target import Goal, Target
 from active_learning.errors import ContractError
@@ -49,6 +58,11 @@ def _top(scores: Any, n: int = 5) -> set[int]:
     ("path", "options", "ours"),
     [
         ("modAL.acquisition:max_EI", {"tradeoff": 0.1}, ExpectedImprovement(ExpectedImprovement.Options(xi=0.1))),
+        (
+            "modAL.acquisition:max_PI",
+            {"tradeoff": 0.1},
+            ProbabilityOfImprovement(ProbabilityOfImprovement.Options(xi=0.1)),
+        ),
         ("modAL.acquisition:max_UCB", {"beta": 2.0}, UpperConfidenceBound(UpperConfidenceBound.Options(n_sigma=2.0))),
         ("modAL.disagreement:max_std_sampling", {}, Uncertainty(Uncertainty.Options())),
     ],
@@ -71,7 +85,7 @@ def test_a_modal_strategy_for_classifiers_is_unsure_where_better_and_worse_are_a
 
 def test_within_bounds_the_probability_is_that_of_lying_between_them() -> None:
     prediction, scoring = scoring_for(Goal.WITHIN)
-    view = LearnerView(prediction.mean[:, 0], prediction.std[:, 0], scoring)
+    view = LearnerView(prediction, scoring)
     draws = np.random.default_rng(0).normal(prediction.mean[:, 0], prediction.std[:, 0], size=(40_000, 30))
     expected = ((draws >= 0) & (draws <= 1)).mean(axis=0)
     np.testing.assert_allclose(view.predict_proba(view.X_pool)[:, 1], expected, atol=0.015)
@@ -81,14 +95,14 @@ def test_within_bounds_the_probability_is_that_of_lying_between_them() -> None:
 def test_ranked_batch_mode_keeps_its_order() -> None:
     prediction, scoring = scoring_for(Goal.MAXIMIZE, n=4)
     strategy = _strategy("modAL.batch:uncertainty_batch_sampling", metric="euclidean")
-    view = LearnerView(prediction.mean[:, 0], prediction.std[:, 0], scoring)
+    view = LearnerView(prediction, scoring)
     expected = uncertainty_batch_sampling(view, view.X_pool, n_instances=4)[0]
     np.testing.assert_array_equal(np.argsort(-strategy.score(prediction, scoring), kind="stable")[:4], expected)
 
 
 def test_the_learner_that_a_strategy_sees_maximizes() -> None:
     prediction, scoring = scoring_for(Goal.MINIMIZE)
-    view = LearnerView(prediction.mean[:, 0], prediction.std[:, 0], scoring)
+    view = LearnerView(prediction, scoring)
     X_max, y_max = view.get_max()
     row = int(np.argmin(scoring.y_labeled))
     np.testing.assert_array_equal(X_max, scoring.X_labeled[row])
@@ -200,6 +214,63 @@ def test_a_strategy_that_asks_for_a_best_value_does_not_serve_the_goal_learn() -
     assert Goal.LEARN in _strategy("modAL.disagreement:max_std_sampling").goals
 
 
+def test_each_strategy_serves_the_goals_whose_questions_it_asks() -> None:
+    with_best = {Goal.MINIMIZE, Goal.MAXIMIZE, Goal.WITHIN}
+    assert _strategy("modAL.acquisition:max_EI").goals == with_best
+    assert _strategy("modAL.uncertainty:entropy_sampling").goals == with_best | {Goal.CLASSIFY}
+    assert _strategy("modAL.disagreement:vote_entropy_sampling").goals == {Goal.CLASSIFY}
+    assert _strategy("modAL.disagreement:max_std_sampling").goals == set(Goal)
+
+
+@pytest.mark.parametrize(
+    ("path", "ours"),
+    [
+        ("modAL.uncertainty:uncertainty_sampling", ClassUncertainty(ClassUncertainty.Options())),
+        ("modAL.uncertainty:margin_sampling", ClassMargin(ClassMargin.Options())),
+        ("modAL.uncertainty:entropy_sampling", ClassEntropy(ClassEntropy.Options())),
+        ("modAL.disagreement:consensus_entropy_sampling", ClassEntropy(ClassEntropy.Options())),
+        ("modAL.disagreement:max_disagreement_sampling", Disagreement(Disagreement.Options(measure="divergence"))),
+    ],
+)
+def test_a_modal_strategy_for_classes_picks_what_the_same_rule_of_ours_picks(path: str, ours: Any) -> None:
+    scores = _strategy(path).score(*scoring_for(Goal.CLASSIFY))
+    assert _top(scores) == _top(ours.score(*scoring_for(Goal.CLASSIFY)))
+
+
+def test_a_modal_strategy_for_committees_picks_where_votes_are_split() -> None:
+    scores = _strategy("modAL.disagreement:vote_entropy_sampling").score(*scoring_for(Goal.CLASSIFY))
+    ours = Disagreement(Disagreement.Options()).score(*scoring_for(Goal.CLASSIFY))
+    assert set(ours[scores > 0]) == {ours.max()}
+
+
+def test_a_strategy_sees_the_classes_and_their_probabilities() -> None:
+    prediction, scoring = scoring_for(Goal.CLASSIFY)
+    view = view_of(prediction, scoring)
+    assert isinstance(view, CommitteeView)
+    assert prediction.probabilities is not None
+    np.testing.assert_array_equal(view.predict_proba(view.X_pool), prediction.probabilities)
+    np.testing.assert_array_equal(view.predict_proba(scoring.X), prediction.probabilities)
+    np.testing.assert_array_equal(view.predict(view.X_pool), prediction.probabilities.argmax(axis=1))
+    np.testing.assert_array_equal(view.predict(view.X_pool, return_std=True)[1], prediction.std[:, 0])
+    np.testing.assert_array_equal(view.classes_, [0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(view.y_training, scoring.y_labeled)
+    assert (len(view), list(view), view.n_classes_) == (4, [0, 1, 2, 3], 3)
+    np.testing.assert_allclose(view.vote_proba(view.X_pool).mean(axis=1), prediction.probabilities)
+    assert view.vote(view.X_pool).shape == (30, 4)
+
+
+def test_the_classes_of_a_regression_are_no_and_yes() -> None:
+    view = view_of(*scoring_for(Goal.MAXIMIZE))
+    assert type(view) is LearnerView
+    np.testing.assert_array_equal(view.classes_, [0.0, 1.0])
+
+
+def test_probabilities_that_are_not_there_are_missed() -> None:
+    prediction, scoring = scoring_for(Goal.CLASSIFY)
+    with pytest.raises(ContractError, match="the prediction has no probabilities"):
+        _strategy("modAL.uncertainty:margin_sampling").score(Prediction(prediction.mean, prediction.std), scoring)
+
+
 # Ours in modAL
 
 
@@ -286,3 +357,114 @@ def test_the_seed_decides_what_a_random_strategy_picks() -> None:
     first, again, other = (as_modal_strategy(rule, target, seed=s)(learner, X, n_instances=5)[0] for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert set(first.tolist()) != set(other.tolist())
+
+
+@pytest.mark.parametrize(
+    ("rule", "goal"),
+    [
+        (ExpectedImprovement, Goal.WITHIN),
+        (LogExpectedImprovement, Goal.MINIMIZE),
+        (ProbabilityOfImprovement, Goal.MAXIMIZE),
+        (UpperConfidenceBound, Goal.WITHIN),
+        (ProbabilityWithin, Goal.WITHIN),
+        (Straddle, Goal.WITHIN),
+        (Uncertainty, Goal.LEARN),
+        (RandomScore, Goal.LEARN),
+        (Thompson, Goal.MAXIMIZE),
+        (ExpectedModelGain, Goal.LEARN),
+    ],
+)
+def test_every_rule_for_numbers_queries_for_a_committee(rule: Any, goal: Goal) -> None:
+    X, X_labeled, y = _labels()
+    members = [
+        ActiveLearner(RandomForestRegressor(n_estimators=5, random_state=i), X_training=X_labeled, y_training=y)
+        for i in range(3)
+    ]
+    target = Target("band_gap", goal, "eV", *((0.0, 0.01) if goal is Goal.WITHIN else (None, None)))
+    strategy = as_modal_strategy(rule(rule.Options()), target)
+    rows, instances = CommitteeRegressor(members, strategy).query(X[25:], n_instances=4)
+    assert len(set(rows.tolist())) == 4
+    np.testing.assert_array_equal(instances, X[25:][rows])
+
+
+def test_thompson_picks_favourites_of_the_members_of_a_committee() -> None:
+    X, X_labeled, y = _labels()
+    members = [
+        ActiveLearner(RandomForestRegressor(n_estimators=5, random_state=i), X_training=X_labeled, y_training=y)
+        for i in range(3)
+    ]
+    committee = CommitteeRegressor(members)
+    rows, _instances = as_modal_strategy(Thompson(Thompson.Options()), MAXIMIZE)(committee, X[25:])
+    votes = committee.vote(X[25:])
+    assert any(votes[rows[0], member] == votes[:, member].max() for member in range(3))
+
+
+def test_the_covariance_of_a_committee_is_that_of_its_members() -> None:
+    X, X_labeled, y = _labels()
+    members = [
+        ActiveLearner(RandomForestRegressor(n_estimators=5, random_state=i), X_training=X_labeled, y_training=y)
+        for i in range(4)
+    ]
+    model: Any = model_of(CommitteeRegressor(members), Goal.LEARN)
+    factor = model.covariance_factor(X)
+    np.testing.assert_allclose(np.square(factor).sum(axis=1), np.square(model.predict(X).std[:, 0]), atol=1e-12)
+    np.testing.assert_allclose(factor @ factor.T, np.cov(CommitteeRegressor(members).vote(X), ddof=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [Thompson, ExpectedModelGain])
+def test_a_learner_that_cannot_do_what_a_rule_asks_is_refused(rule: Any) -> None:
+    X, X_labeled, y = _labels()
+    goal = Goal.LEARN if rule is ExpectedModelGain else Goal.MAXIMIZE
+    learner = ActiveLearner(StdRandomForestRegressor(n_estimators=5), X_training=X_labeled, y_training=y)
+    with pytest.raises(ContractError, match="take a surrogate that"):
+        as_modal_strategy(rule(rule.Options()), Target("band_gap", goal, "eV"))(learner, X)
+
+
+def _classifiers(y: Any) -> list[ActiveLearner]:
+    _X, X_labeled, _y = _labels()
+    return [
+        ActiveLearner(RandomForestClassifier(n_estimators=9, random_state=i), X_training=X_labeled, y_training=y)
+        for i in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "strategy"),
+    [
+        (ClassUncertainty, modAL.uncertainty.uncertainty_sampling),
+        (ClassMargin, modAL.uncertainty.margin_sampling),
+        (ClassEntropy, modAL.uncertainty.entropy_sampling),
+    ],
+)
+def test_our_rules_for_classes_query_as_modals_own_do(rule: Any, strategy: Any) -> None:
+    X, _X, values = _labels()
+    y = np.digitize(values, [-1.0, 1.0])
+    ours = as_modal_strategy(rule(rule.Options()), Target("phase", Goal.CLASSIFY))
+    for learner in (_classifiers(y)[0], Committee(_classifiers(y))):
+        probabilities = learner.predict_proba(X)
+        rows, theirs = ours(learner, X, n_instances=6)[0], strategy(learner, X, n_instances=6)[0]
+        np.testing.assert_allclose(
+            np.sort(np.sort(probabilities[rows], axis=1)[:, -1]), np.sort(np.sort(probabilities[theirs], axis=1)[:, -1])
+        )
+
+
+def test_disagreement_queries_for_modals_committee() -> None:
+    X, _X, values = _labels()
+    committee = Committee(_classifiers(np.digitize(values, [-1.0, 1.0])))
+    ours = as_modal_strategy(Disagreement(Disagreement.Options()), Target("phase", Goal.CLASSIFY))
+    entropies = modAL.disagreement.vote_entropy(committee, X)
+    np.testing.assert_allclose(entropies[ours(committee, X, n_instances=5)[0]], np.sort(entropies)[::-1][:5])
+
+
+def test_classes_that_are_no_numbers_are_refused() -> None:
+    X, _X, values = _labels()
+    learner = _classifiers(np.where(values > 0, "metal", "insulator"))[0]
+    with pytest.raises(ContractError, match="must be numbers: could not convert string to float"):
+        as_modal_strategy(ClassMargin(ClassMargin.Options()), Target("phase", Goal.CLASSIFY))(learner, X)
+
+
+def test_a_classifier_without_probabilities_is_refused() -> None:
+    X, X_labeled, values = _labels()
+    learner = ActiveLearner(RidgeClassifier(), X_training=X_labeled, y_training=(values > 0).astype(float))
+    with pytest.raises(ContractError, match="cannot say how likely each class is: 'RidgeClassifier'"):
+        as_modal_strategy(ClassMargin(ClassMargin.Options()), Target("phase", Goal.CLASSIFY))(learner, X)

@@ -19,7 +19,7 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from active_learning.errors import ContractError
 from active_learning.surrogates import forest_kernel
-from active_learning.surrogates.forest_kernel import LANES, _blocks
+from active_learning.surrogates.forest_kernel import LANES, _blocks, compiled
 from active_learning.surrogates.trees import Trees, _rounded_down
 
 TINY = float(np.float32(1e-45))
@@ -39,9 +39,9 @@ def _by_tree(forest: Any, X: Any) -> Any:
 
 def _agrees(forest: Any, X: Any) -> None:
     trees, expected = Trees.of(forest), _by_tree(forest, X)
-    mean, std = trees.moments(X)
+    mean, std = (values[:, 0] for values in trees.moments(X))
     scale = np.abs(expected).max()
-    np.testing.assert_array_equal(trees.draws(X), expected)
+    np.testing.assert_array_equal(trees.draws(X)[:, :, 0], expected)
     np.testing.assert_allclose(mean, expected.mean(axis=0), rtol=1e-13, atol=1e-14 * scale)
     np.testing.assert_allclose(std, expected.std(axis=0), rtol=1e-12, atol=1e-12 * scale)
 
@@ -95,8 +95,8 @@ def test_any_number_of_rows_fills_the_lanes(n_rows: int) -> None:
 def test_no_rows_are_no_work() -> None:
     X, X_labeled, y = _data()
     trees = Trees.of(RandomForestRegressor(10, random_state=0).fit(X_labeled, y))
-    assert [values.shape for values in trees.moments(X[:0])] == [(0,), (0,)]
-    assert trees.draws(X[:0]).shape == (10, 0)
+    assert [values.shape for values in trees.moments(X[:0])] == [(0, 1), (0, 1)]
+    assert trees.draws(X[:0]).shape == (10, 0, 1)
 
 
 def test_a_feature_that_equals_the_threshold_goes_left() -> None:
@@ -172,7 +172,7 @@ def test_blocks_are_all_rows_once(n_rows: int, n_features: int, n_threads: int) 
 def test_the_std_is_exactly_zero_where_all_trees_agree(value: float) -> None:
     X, X_labeled, y = _data()
     forest = ExtraTreesRegressor(7, random_state=0).fit(X_labeled, np.full_like(y, value))
-    mean, std = Trees.of(forest).moments(X)
+    mean, std = (values[:, 0] for values in Trees.of(forest).moments(X))
     np.testing.assert_array_equal(mean, _by_tree(forest, X)[0])
     np.testing.assert_array_equal(std, 0.0)
 
@@ -191,14 +191,14 @@ def test_the_std_keeps_its_digits_however_far_off_a_tree_is(outlier: int, spread
     values[outlier] += 1000.0 * spread
     exact = np.array(values, dtype=np.longdouble)
     _mean, std = _stumps(values).moments(np.zeros((1, 1)))
-    assert std[0] == pytest.approx(float(exact.std()), rel=1e-11)
+    assert std[0, 0] == pytest.approx(float(exact.std()), rel=1e-11)
 
 
 @given(arrays(np.float64, 50, elements=st.one_of(st.floats(-1e100, 1e100), st.sampled_from([1.0, 2.63e-162, 5e-324]))))
 def test_the_std_is_right_for_any_values_and_never_nan(values: Any) -> None:
     _mean, std = _stumps(values).moments(np.zeros((1, 1)))
     # Squares of what is below 1e-154 lose digits.
-    assert std[0] == pytest.approx(float(np.array(values, dtype=np.longdouble).std()), rel=1e-11, abs=1e-154)
+    assert std[0, 0] == pytest.approx(float(np.array(values, dtype=np.longdouble).std()), rel=1e-11, abs=1e-154)
 
 
 def _arrays() -> dict[str, Any]:
@@ -229,6 +229,8 @@ def _with(**changes: Any) -> Mapping[str, Any]:
         (_with(threshold=(-1, 0.0)), "a leaf has one"),
         (_with(threshold=(-1, -np.inf)), "a leaf has one"),
         (_with(value=(-1, np.nan)), "a leaf predicts no finite value"),
+        (_with(value=np.zeros((3, 1, 1))), r"of two dimensions; got float64, \(3, 1, 1\)"),
+        (_with(value=np.zeros((len(_arrays()["left"]), 0))), "a leaf says nothing"),
         (_with(value=np.zeros(3)), "one feature, threshold, left child and value each"),
         (_with(starts=np.array([0, 1])), "'starts' does not divide the nodes"),
         (_with(starts=np.array([0])), "'starts' does not divide the nodes"),
@@ -238,7 +240,7 @@ def _with(**changes: Any) -> Mapping[str, Any]:
             r"feature of trees is uint32, of one dimension; got uint32, \(2, 2\)",
         ),
         (_with(threshold=np.zeros(3)), "threshold of trees is float32, of one dimension; got float64"),
-        (_with(value=np.array(["a"], dtype=object)), "value of trees is float64, of one dimension; got object"),
+        (_with(value=np.array(["a"], dtype=object)), "value of trees is float64, of two dimensions; got object"),
     ],
 )
 def test_damaged_arrays_are_refused_before_the_compiled_code_sees_them(arrays: Any, fault: str) -> None:
@@ -287,8 +289,8 @@ def test_where_no_compiled_code_can_be_kept_it_is_made_anew(tmp_path: Path) -> N
 import numpy as np
 from active_learning.surrogates.forest_kernel import moments_of
 left = np.zeros(1, np.uint32)
-nodes = (left, np.full(1, np.inf, np.float32), left, np.full(1, 7.0), np.arange(2), np.arange(1))
-print(moments_of(nodes, np.ones((1, 1)), 1)[0][0])
+nodes = (left, np.full(1, np.inf, np.float32), left, np.full((1, 1), 7.0), np.arange(2), np.arange(1))
+print(moments_of(nodes, np.ones((1, 1)), 1)[0][0, 0])
 """
     # Of numba's places for compiled code this one is for notebooks only.
     assert _python(code, NUMBA_CACHE_LOCATOR_CLASSES="IPythonCacheLocator") == "7.0"
@@ -303,7 +305,7 @@ def _compiled_with_locator(locator: str) -> None:
     before = config.CACHE_LOCATOR_CLASSES
     config.CACHE_LOCATOR_CLASSES = locator
     try:
-        forest_kernel._compiled(lambda x: x)
+        compiled(lambda x: x)
     finally:
         config.CACHE_LOCATOR_CLASSES = before
 
@@ -315,7 +317,7 @@ import os
 import numpy as np
 from active_learning.surrogates.forest_kernel import moments_of
 left = np.zeros(1, np.uint32)
-nodes = (left, np.full(1, np.inf, np.float32), left, np.ones(1), np.arange(2), np.arange(1))
+nodes = (left, np.full(1, np.inf, np.float32), left, np.ones((1, 1)), np.arange(2), np.arange(1))
 X = np.ones((4096, 1))
 moments_of(nodes, X, 4)
 child = os.fork()

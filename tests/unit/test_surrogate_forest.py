@@ -45,14 +45,43 @@ def test_it_predicts_what_scikit_learn_predicts(plug_in: Any, peer: Any) -> None
 
 
 @BOTH
-def test_draws_are_the_trees_behind_mean_and_std(plug_in: Any, peer: Any) -> None:
+def test_the_trees_are_behind_mean_and_std(plug_in: Any, peer: Any) -> None:
     X, y = _data()
     model = _fit(plug_in, X, y)
-    draws, prediction = model.draws(X), model.predict(X)
-    assert draws.shape == (25, 80, 1)
+    values, prediction = model.tree_values(X), model.predict(X)
+    assert values.shape == (25, 80)
     assert prediction.draws is None
-    np.testing.assert_allclose(draws.mean(axis=0), prediction.mean, rtol=1e-9)
-    np.testing.assert_allclose(draws.std(axis=0), prediction.std, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(values.mean(axis=0), prediction.mean[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(values.std(axis=0), prediction.std[:, 0], rtol=1e-9, atol=1e-12)
+
+
+@BOTH
+def test_draws_are_trees_none_of_them_twice_before_all_have_come(plug_in: Any, peer: Any) -> None:
+    X, y = _data()
+    model = _fit(plug_in, X[:50], y[:50])
+    values = model.tree_values(X)
+    place = {tree.tobytes(): number for number, tree in enumerate(values)}
+    assert len(place) == 25
+    few, many = (model.draws(X, n, rng=np.random.default_rng(3)) for n in (10, 60))
+    assert few.shape == (10, 80)
+    assert len({place[draw.tobytes()] for draw in few}) == 10
+    drawn = [place[draw.tobytes()] for draw in many]
+    assert sorted(drawn[:25]) == sorted(drawn[25:50]) == list(range(25))
+    assert drawn[:25] != drawn[25:50]
+
+
+def test_the_same_state_draws_the_same_trees_whichever_rows_are_asked_for() -> None:
+    X, y = _data()
+    model = _fit(RandomForest, X, y)
+    whole, part = (model.draws(rows, 7, rng=np.random.default_rng(5)) for rows in (X, X[40:41]))
+    np.testing.assert_array_equal(whole[:, 40:41], part)
+    assert (model.draws(X, 7, rng=np.random.default_rng(6)) != whole).any()
+
+
+def test_no_draws_cannot_be_asked_for() -> None:
+    X, y = _data()
+    with pytest.raises(ContractError, match="cannot draw 0 functions"):
+        _fit(RandomForest, X, y).draws(X, 0, rng=np.random.default_rng(0))
 
 
 @BOTH
@@ -142,6 +171,7 @@ def test_an_unknown_option_is_refused() -> None:
 
 def test_accuracy_is_the_default() -> None:
     options = RandomForest.Options()
+    assert (options.bootstrap, ExtraTrees.Options().bootstrap, options.uncertainty) == (True, False, "spread")
     assert (options.n_trees, options.max_features, options.min_samples_leaf, options.n_jobs) == (300, 1.0, 1, None)
 
 
@@ -174,7 +204,7 @@ def test_a_forest_that_has_traveled_draws_and_weighs_features_as_before(plug_in:
     X, y = _data()
     model = _fit(plug_in, X, y)
     again = FittedForest.from_arrays(model.to_arrays())
-    np.testing.assert_array_equal(again.draws(X), model.draws(X))
+    np.testing.assert_array_equal(again.tree_values(X), model.tree_values(X))
     np.testing.assert_array_equal(again.importances, model.importances)
 
 

@@ -25,11 +25,12 @@ def upgrade() -> None:
     op.add_column("rounds", sa.Column("test_metrics", sa.JSON, nullable=False, server_default="{}"))
     op.add_column("rounds", sa.Column("forecast", sa.JSON, nullable=False, server_default="{}"))
     op.add_column("rounds", sa.Column("settings", sa.JSON))
+    op.add_column("rounds", sa.Column("classes", sa.JSON, nullable=False, server_default="[]"))
 
 
 def downgrade() -> None:
     """Remove them."""
-    for column in ("calibration", "test_metrics", "forecast", "settings"):
+    for column in ("calibration", "test_metrics", "forecast", "settings", "classes"):
         op.drop_column("rounds", column)
     for column in ("arm", "rule", "novelty"):
         op.drop_column("requests", column)

@@ -1,0 +1,82 @@
+"""Gaussian processes as surrogates: smooth functions of the features, and a doubt that grows away from the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from active_learning.domain.options import Options
+from active_learning.surrogates.checks import checked_training
+from active_learning.surrogates.gaussian_kernel import KERNELS, Kernel
+from active_learning.surrogates.gaussian_likelihood import most_probable
+from active_learning.surrogates.gaussian_posterior import FittedGaussianProcess
+from active_learning.surrogates.settings import changed
+from active_learning.surrogates.standardized import StandardFeatures, StandardTarget, one_thread
+
+__all__ = ["GaussianProcess", "GaussianProcessOptions"]
+
+Floats = NDArray[np.float64]
+
+
+class GaussianProcessOptions(Options):
+    """Keys of ``[surrogate]`` for ``kind = "gaussian_process"``."""
+
+    kernel: Kernel = Field(
+        "matern_52", description="How smooth the target is: 'matern_32' has one derivative, 'matern_52' two, 'rbf' all."
+    )
+    ard: bool = Field(True, description="Each feature has its own length scale; otherwise they share one.")
+    max_iterations: int = Field(
+        100, ge=1, le=10_000, description="Steps at most in each of the two searches for length scales and noise."
+    )
+
+
+class GaussianProcess:
+    """A Gaussian process with unit prior variance on the standardized target, trained anew from all labels each time.
+
+    Training is exact: its time grows with the cube of the number of labels (for 130 features on one core: 120 labels
+    0.1 s, 1,000 labels TIME1000).
+    """
+
+    Options = GaussianProcessOptions
+
+    def __init__(self, options: GaussianProcessOptions) -> None:
+        self.options = options
+
+    @property
+    def settings(self) -> Mapping[str, tuple[Any, ...]]:
+        """Kernels, the roughest first, and whether each feature has its own length scale."""
+        return {"kernel": KERNELS, "ard": (False, True)}
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """The same surrogate with these options.
+
+        Raises
+        ------
+        ContractError
+            If one is not of `settings`, or not with one of its values.
+        """
+        return type(self)(changed(self.options, settings, self.settings))
+
+    def fit(self, X: Floats, y: Floats, *, rng: np.random.Generator) -> FittedGaussianProcess:  # noqa: ARG002
+        """Train a new process. Nothing about it is random; `rng` is left as it was.
+
+        Parameters
+        ----------
+        X : (n_labels, n_features)
+        y : (n_labels,), in the target's unit
+
+        Raises
+        ------
+        ContractError
+            If shapes do not match, there is no label, or a number is not finite (its row is named).
+        """
+        X, y = checked_training(X, y)
+        features, (target, t) = StandardFeatures.of(X), StandardTarget.of(y)
+        Z, options = features.standard(X), self.options
+        with one_thread():
+            lengths, noise = most_probable(Z, t, options.kernel, ard=options.ard, max_iterations=options.max_iterations)
+        return FittedGaussianProcess(options.kernel, features, target, lengths, noise, Z, t)
