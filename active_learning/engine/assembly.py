@@ -18,6 +18,7 @@ from active_learning.domain.protocols import (
     Acquisition,
     Classifies,
     Featurizer,
+    HasMembers,
     Labeler,
     Pool,
     ScoresAreGains,
@@ -27,7 +28,7 @@ from active_learning.domain.protocols import (
 )
 from active_learning.domain.target import Goal, Target
 from active_learning.engine.observing import Rules
-from active_learning.errors import Fault, SpecError, UserError
+from active_learning.errors import ContractError, Fault, SpecError, UserError
 from active_learning.plugins import load
 from active_learning.preparation.fitting import Preparation
 from active_learning.preparation.surrogate import prepared
@@ -115,10 +116,19 @@ class _Assembly:
             return None
         self.options[path] = checked.model_dump(mode="json", by_alias=True)
         try:
-            return plugin(checked)
+            return self._with_members(group, path, plugin(checked))
         except UserError as error:
             self.fault(path, str(error))
             return None
+
+    def _with_members(self, group: str, path: tuple[str, ...], built: Any) -> Any:
+        """The plug-in with the plug-ins that it is made of; None if one of those is at fault."""
+        if not isinstance(built, HasMembers):
+            return built
+        goal = (self.file.tables.get("target") or {}).get("goal")
+        tables = built.member_tables(classifies=goal == Goal.CLASSIFY)
+        members = [self.plugin(group, (*path, "members", str(n)), table) for n, table in enumerate(tables)]
+        return None if None in members else built.with_members(members)
 
 
 def _modal(group: str, kind: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -234,12 +244,8 @@ def _labeler_for(work: _Assembly, labeler: Any, spec: CampaignSpec) -> Any:
 def _check_goal(work: _Assembly, surrogate: Any, acquisition: Any, spec: CampaignSpec) -> None:
     """Whether the model and the acquisition can serve the goal, and do what else the file asks of them."""
     goal = spec.target.goal
-    if goal is Goal.CLASSIFY and surrogate is not None and not isinstance(surrogate, Classifies):
-        work.fault(
-            ("surrogate", "kind"),
-            f"'{spec.surrogate.kind}' cannot tell classes apart; random_forest, extra_trees, neural_network and"
-            " committee can.",
-        )
+    if goal is Goal.CLASSIFY and surrogate is not None:
+        _check_classifier(work, surrogate, spec.surrogate.kind)
     if acquisition is None:
         return
     if goal not in acquisition.goals:
@@ -253,6 +259,17 @@ def _check_goal(work: _Assembly, surrogate: Any, acquisition: Any, spec: Campaig
                 f"the scores of '{spec.acquisition.kind}' are no amounts of gain, so they cannot be weighed; use"
                 " expected_improvement or probability_of_improvement, or leave the key out.",
             )
+
+
+def _check_classifier(work: _Assembly, surrogate: Any, kind: str) -> None:
+    able = "random_forest, extra_trees, neural_network and committees of them can."
+    if not isinstance(surrogate, Classifies):
+        work.fault(("surrogate", "kind"), f"'{kind}' cannot tell classes apart; {able}")
+        return
+    try:
+        surrogate.classifier()
+    except ContractError as error:
+        work.fault(("surrogate", "kind"), f"{error} {able}")
 
 
 def _settings(spec: CampaignSpec) -> Settings:

@@ -44,9 +44,9 @@ _HUBER = 2.5
 _NORMAL_SHARE = math.erf(_HUBER / math.sqrt(2.0))
 # Of the mean absolute error: nobody is surer than this. It also keeps rows without std or error from ruling the fit.
 _FLOOR = 0.02
-# Standard errors by which another map must beat the fitted one. Without them the previous map, which has seen most of
-# these labels, wins by chance in most rounds and grows old.
-_CLEAR = 2.0
+# Expected advantage, in the loss summed over the labels, of a map that was fitted to them over one that was not: half
+# for each of two parameters on either side (Akaike's correction).
+_OPTIMISM = 2.0
 # As (slope, offset), in units of the mean absolute error and the mean std.
 _STARTS = ((1.0, 0.1), (0.5, 0.5), (0.1, 1.0))
 
@@ -116,10 +116,11 @@ def fit_recalibration(y: Floats, mean: Floats, std: Floats) -> Recalibration:
     Minimizes ``mean(log s + rho(|y - mean| / s) / erf(c / sqrt(2)))`` over slope and offset of
     ``s = slope * std + offset``, with Huber's ``rho(z) = z^2 / 2`` up to ``c = 2.5`` and ``c z - c^2 / 2`` beyond
     (1964); the factor makes the map right for normal errors, and for c to infinity this is the normal likelihood of
-    Palmer et al. (2022). The offset is at least a fiftieth of the mean absolute error, so that nobody stays quite sure. From 10
-    to 19 labels only the slope is fitted, on this least offset; of fewer, or of no error at all, nothing is learned,
-    and the map changes nothing. If no std is above zero (to the resolution of a float beside the errors) the slope is 1
-    and the offset fitted.
+    Palmer et al. (2022). The offset is at least a fiftieth of the mean absolute error, so that nobody stays quite sure.
+
+    From 10 to 19 labels only the slope is fitted, on this least offset; of fewer, or of no error at all, nothing is
+    learned, and the map changes nothing. If no std is above zero (to the resolution of a float beside the errors) the
+    slope is 1 and the offset fitted.
 
     Parameters
     ----------
@@ -141,9 +142,10 @@ def recalibrate(
     """Fit a map to held-out predictions; keep the last good one, or none, where it would be better.
 
     The fitted map is judged on errors that it was not fitted to: those of each fold under the map of the other folds.
-    The previous map has seen most of these labels and has an advantage of chance; it is therefore kept (as no map at
-    all is) only if its loss is lower by more than two standard errors of the difference. The loss is that of
-    `fit_recalibration`. With too few labels to fit on, the previous map stays.
+    The previous map has seen most of these labels; it would win most rounds by that alone, and grow old. It is
+    therefore kept (as no map at all is) only if its mean loss is lower by more than a standard error of the difference
+    and the advantage that fitting two parameters gives, 2 / n_labels. The loss is that of `fit_recalibration`. With too
+    few labels to fit on, the previous map stays.
 
     Parameters
     ----------
@@ -268,6 +270,6 @@ def _best(error: Floats, stds: dict[Source, Floats]) -> Source:
     gains = {source: losses["fitted"] - loss for source, loss in losses.items()}
     clear: dict[Source, float] = {"fitted": 0.0}
     for source, gain in gains.items():
-        if gain.mean() > _CLEAR * gain.std(ddof=1) / math.sqrt(len(gain)):
+        if gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)) + _OPTIMISM / len(gain):
             clear[source] = float(gain.mean())
     return max(clear, key=lambda source: clear[source])

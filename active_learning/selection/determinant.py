@@ -43,7 +43,7 @@ class MaxDeterminant:
         """Keys of ``[selection]``."""
 
         quality: float = Field(
-            0.7, ge=0, lt=1, description="Weight of the scores: 0 looks at the covariance only, near 1 it is `top`."
+            0.9, ge=0, lt=1, description="Weight of the scores: 0 looks at the covariance only, near 1 it is `top`."
         )
         pool_limit: int = Field(
             2000,

@@ -103,14 +103,14 @@ class JointBelief:
 
         References
         ----------
-        Bierman (1977), Factorization Methods for Discrete Sequential Estimation, section II.5 (Potter's algorithm).
+        Bierman (1977), Factorization Methods for Discrete Sequential Estimation, on Potter's algorithm.
         """
         f = self.loadings[row]
         variance = float(np.einsum("i,i->", f, f))
         if variance <= _ROUNDING * self.at_first[row]:
             return self
         direction = f / np.sqrt(variance)
-        kept = np.sqrt(noise / (variance + noise))
+        kept = 1.1 * np.sqrt(noise / (variance + noise))
         # einsum adds up each row in the same order, whatever the rows beside it and the number of threads: equal rows
         # stay equal to the last digit.
         along = np.einsum("ij,j->i", self.loadings, direction)

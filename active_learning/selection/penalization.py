@@ -42,8 +42,7 @@ class LocalPenalization:
 
     References
     ----------
-    González, Dai, Hennig & Lawrence (2016), Batch Bayesian optimization via local penalization, arXiv:1505.08052,
-    section 3 (the penalizers, proposition 1; the penalized acquisition).
+    González, Dai, Hennig & Lawrence (2016), Batch Bayesian optimization via local penalization, arXiv:1505.08052.
     """
 
     class Options(Options):

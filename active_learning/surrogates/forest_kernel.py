@@ -125,19 +125,19 @@ def _find_leaves(X: Singles, nodes: Nodes, tree: int, leaves: Rows, walking: Row
 def _accumulate(X: Singles, nodes: Nodes, first: Floats, excess: Floats, squares: Floats) -> None:
     """What the first tree says, and the sums over the trees of what they say beyond it and of its square.
 
-    The last three are (n_rows, n_values).
+    The last three are (n_values, n_rows).
     """
     leaves, walking = np.empty(len(X), np.uint64), np.empty(len(X) + LANES, np.uint64)
     for tree in range(len(nodes[5])):
         _find_leaves(X, nodes, tree, leaves, walking)
         value = nodes[3][nodes[4][tree] :]
-        for row in range(np.uint64(len(X))):
-            for column in range(np.uint64(value.shape[1])):
+        for column in range(np.uint64(value.shape[1])):
+            for row in range(np.uint64(len(X))):
                 said = value[leaves[row], column]
                 if tree == 0:
-                    first[row, column] = said
-                excess[row, column] += said - first[row, column]
-                squares[row, column] += (said - first[row, column]) ** 2
+                    first[column, row] = said
+                excess[column, row] += said - first[column, row]
+                squares[column, row] += (said - first[column, row]) ** 2
 
 
 @compiled
@@ -204,14 +204,14 @@ def moments_of(nodes: Nodes, X: Floats, n_threads: int) -> tuple[Floats, Floats]
     n_trees = len(nodes[-1])
 
     def work(rows: slice) -> None:
-        first, excess, squares = np.zeros((3, *mean[rows].shape))
+        first, excess, squares = np.zeros((3, *mean[rows].T.shape))
         _accumulate(single(X[rows]), nodes, first, excess, squares)
         # Measured from the first tree, so that the std is exactly 0 where all trees agree: ties must be ties, not
         # rounding. As the first tree is one of them, squares * n_trees is at least excess**2 * n_trees / (n_trees - 1):
         # what cancels costs at most log10(n_trees) digits, and the variance is never negative.
         variance = (squares - excess * excess / n_trees) / n_trees
-        mean[rows] = first + excess / n_trees
-        std[rows] = np.sqrt(variance)
+        mean[rows] = (first + excess / n_trees).T
+        std[rows] = np.sqrt(variance).T
 
     each_block(work, X.shape, n_threads)
     return mean, std

@@ -7,10 +7,9 @@ in each leaf, and no variance. But about a third of all labels are not in its ba
 seen the labels that were not in its bag, so they tell its noise honestly.
 
 A leaf may still have one label, which tells nothing, or few. Hutter et al. give such leaves a fixed smallest variance,
-in the unit of their target. Here each leaf counts by what it knows: for a row in leaf b of tree b, which has m_b labels,
-::
+in the unit of their target. Here each leaf counts by what it knows: for a row in a leaf of tree b that has m_b labels::
 
-    noise = sum_b (sum of squares about the mean of leaf b) / sum_b (m_b - 1)
+    noise = sum_b (sum of squares about the mean of the leaf) / sum_b (m_b - 1)
 
 the mean over the trees of the unbiased variances in their leaves, weighted by degrees of freedom. It is local: where
 labels agree there is none, whatever the noise elsewhere. What the function itself varies within a leaf is noise too.

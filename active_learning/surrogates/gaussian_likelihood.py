@@ -1,9 +1,10 @@
 """Length scales and noise of a Gaussian process: the most probable ones, given the labels.
 
 With a hundred features and a hundred labels, length scales that are free of each other fit the labels too well: over
-five sets of measured data, at 20, 60 and 120 labels, the errors were up to 2.4 times as large as the model said, and
-with 20 labels the search often ended where all is noise. So one common length scale is found first, and then each
-feature's own around it. That was as accurate as the better of both everywhere, and as honest as the common one.
+five tables of measured and computed properties the mean squared error in units of the predicted std was 3.8 with 20
+labels and 1.9 with 120, and with 20 labels the search often ended where all is noise. So one common length scale is
+found first, and then each feature's own around it: 1.4 and 1.3, and errors below those of free and of common length
+scales.
 """
 
 from __future__ import annotations

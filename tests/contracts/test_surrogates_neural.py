@@ -36,6 +36,12 @@ class TestDeepEnsembleOfMedians(SurrogateContract):
         return _small(loss="mae", validation=0.0, epochs=40)
 
 
+class TestGaussianLikelihood(SurrogateContract):
+    @pytest.fixture
+    def surrogate(self) -> Surrogate:
+        return _small(loss="gaussian_nll", uncertainty="mc_dropout", epochs=60)
+
+
 class TestClassifier(SurrogateContract):
     @pytest.fixture
     def surrogate(self) -> Surrogate:

@@ -287,7 +287,22 @@ def test_an_acquisition_that_cannot_serve_the_goal_is_refused(tmp_path: Path) ->
     assert path == "acquisition.kind"
     assert "cannot serve the goal 'learn'; it serves: maximize" in message
     assert kit(tmp_path, target=target, acquisition={"kind": "uncertainty"}).target.goal == "learn"
-    assert fault_of(tmp_path, target=target | {"goal": "classify"})[0] == "target.goal"
+
+
+def test_a_surrogate_that_cannot_tell_classes_apart_is_refused(tmp_path: Path) -> None:
+    target = {"property": "energy", "goal": "classify"}
+    acquisition = {"kind": "random"}
+    path, message = fault_of(tmp_path, target=target, surrogate={"kind": "modal"}, acquisition=acquisition)
+    assert path == "surrogate.kind"
+    assert "'modal' cannot tell classes apart; random_forest, extra_trees" in message
+
+
+def test_only_gains_can_be_weighed(tmp_path: Path) -> None:
+    acquisition = {"kind": "upper_confidence_bound", "weigh_success": True}
+    path, message = fault_of(tmp_path, acquisition=acquisition)
+    assert path == "acquisition.weigh_success"
+    assert "no amounts of gain" in message
+    assert kit(tmp_path, acquisition=acquisition | {"kind": "expected_improvement"}).spec.acquisition.weigh_success
 
 
 def test_the_header_is_read_without_judging_the_rest(tmp_path: Path) -> None:

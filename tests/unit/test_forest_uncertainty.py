@@ -62,6 +62,7 @@ def _by_loops(said: Any, counts: Any) -> float:
             covariance += (counts[tree, label] - 1) * (said[tree] - mean) / n_trees
         biased += covariance**2
     found: float = biased - n_labels / n_trees**2 * sum((value - mean) ** 2 for value in said)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -160,21 +161,21 @@ def test_the_noise_on_a_step_is_found(plug_in: Any, options: Any) -> None:
     X, sigma = rng.uniform(size=(600, 1)), 0.5
     y = np.where(X[:, 0] < 0.5, 0.0, 10.0) + sigma * rng.normal(size=600)
     model = _fit(plug_in, X, y, uncertainty="total_variance", **options)
-    away = np.array([[0.2], [0.3], [0.7], [0.8]])
+    away = np.concatenate([np.linspace(0.05, 0.4, 40), np.linspace(0.6, 0.95, 40)])[:, None]
     _said, squares, freedom = model.trees.moments(away)[0].T
     noise = model.span**2 * squares / freedom
-    assert np.sqrt(noise.mean()) == pytest.approx(sigma, rel=0.15)
+    # The median: a random split may leave a large leaf that reaches over the step.
+    assert np.sqrt(np.median(noise)) == pytest.approx(sigma, rel=0.15)
     factor = model.covariance_factor(away)
     total = np.square(factor).sum(axis=1) + noise
     np.testing.assert_allclose(model.predict(away).std[:, 0] ** 2, total, rtol=1e-9)
 
 
 def test_a_step_without_noise_has_none() -> None:
-    X = np.linspace(0.0, 1.0, 60)[:, None]
-    y = np.where(X[:, 0] < 0.5, 0.0, 1.7)
-    model = _fit(RandomForest, X, y, uncertainty="total_variance")
-    np.testing.assert_array_equal(model.trees.moments(X[:20])[0][:, 1], 0.0)
-    np.testing.assert_array_equal(model.predict(X[:20]).std, 0.0)
+    X = np.repeat(np.arange(6.0), 20)[:, None]  # so often each, that every bag has all of them
+    model = _fit(RandomForest, X, np.where(X[:, 0] < 3, 0.1, 1.7), uncertainty="total_variance")
+    np.testing.assert_array_equal(model.predict(X).std, 0.0)
+    np.testing.assert_array_equal(model.held_out.std, 0.0)
 
 
 @given(y=arrays(np.float64, st.integers(1, 12), elements=st.floats(-1e3, 1e3)), seed=st.integers(0, 1000))

@@ -64,7 +64,8 @@ def test_predictions_dealt_out_in_pieces_are_those_of_the_model(
         monkeypatch.setattr(scoring, "_SPREAD_FROM", least)
         monkeypatch.setattr(scoring, "BLOCK", 2048)
         with predict_pool(model, features, Threads(n_workers), tmp_path) as beliefs:
-            mean, std = beliefs.at(np.arange(N))
+            believed = beliefs.at(np.arange(N))
+            mean, std = believed.mean[:, 0], believed.std[:, 0]
             blocks = list(beliefs.blocks(7_000))
         np.testing.assert_allclose(mean, expected.mean[:, 0], rtol=0, atol=1e-12)
         np.testing.assert_allclose(std, expected.std[:, 0], rtol=0, atol=1e-12)
@@ -106,7 +107,7 @@ def test_a_model_that_cannot_travel_predicts_here(
 
     monkeypatch.setattr(scoring, "_SPREAD_FROM", 10)
     with predict_pool(Sum(), features, NeedsPrefect("dask"), tmp_path) as beliefs:
-        np.testing.assert_array_equal(beliefs.at(np.arange(N))[0], np.asarray(features.X).sum(axis=1))
+        np.testing.assert_array_equal(beliefs.at(np.arange(N)).mean[:, 0], np.asarray(features.X).sum(axis=1))
 
 
 def test_a_model_that_fails_or_repeats_itself_leaves_nothing_behind(features: FeatureFile, tmp_path: Path) -> None:

@@ -311,11 +311,13 @@ def test_local_penalization_maximizes_the_product_of_the_paper(sense: float) -> 
 
 def test_local_penalization_leaves_an_island_where_something_is_in_flight() -> None:
     X = np.concatenate([_rng(1).normal(scale=0.01, size=(10, 1)), 5 + _rng(2).normal(scale=0.01, size=(10, 1))])
-    mean = np.concatenate([np.full(10, 1.0), np.full(10, 0.9)]) + _rng(3).normal(scale=0.01, size=20)
-    args = (np.append(mean, 1.0), np.diag(np.full(21, 0.3)))
-    pending = _batch(1, *args, X=np.append(X, [[0.0]], axis=0), n_pending=1)
-    assert _choose(LocalPenalization, pending)[0] >= 10
-    assert _choose(LocalPenalization, _batch(1, args[0][:20], args[1][:20, :20], X=X))[0] < 10
+    mean, std = np.ones(20), np.tile(np.linspace(0.2, 0.3, 10), 2) + np.repeat([0.001, 0.0], 10)
+    alone = _batch(1, mean, np.diag(std), X=X)
+    assert _choose(LocalPenalization, alone)[0] < 10
+    with_pending = _batch(
+        1, np.append(mean, 1.0), np.diag(np.append(std, 0.3)), X=np.append(X, [[0.0]], axis=0), n_pending=1
+    )
+    assert _choose(LocalPenalization, with_pending)[0] >= 10
 
 
 @pytest.mark.parametrize("unit", [1e-3, 1e6])
@@ -361,12 +363,12 @@ def test_among_candidates_that_are_equal_the_first_row_is_taken_first(kind: Any)
 @pytest.mark.parametrize("kind", JOINT)
 def test_a_selection_says_what_it_needs_and_what_does_without(kind: Any) -> None:
     batch = _batch(2, np.arange(6.0), np.eye(6), n_pending=1)
-    with pytest.raises(ContractError, match="needs what is believed of the candidates.*'diverse' does without"):
+    with pytest.raises(ContractError, match=r"needs what is believed of the candidates.*'diverse' does without"):
         _choose(kind, replace(batch, prediction=None))
     with pytest.raises(ContractError, match="needs what is believed of the pending candidates"):
         _choose(kind, replace(batch, pending=None))
     classes = Prediction.of_classes(np.arange(2.0), np.full((5, 2), 0.5))
-    with pytest.raises(ContractError, match="works on numbers.*of classes; 'diverse' works on both"):
+    with pytest.raises(ContractError, match=r"works on numbers.*of classes; 'diverse' works on both"):
         _choose(kind, replace(batch, prediction=classes))
     two = Prediction(np.ones((5, 2)), np.ones((5, 2)))
     with pytest.raises(ContractError, match=r"shape \(5, 2\); \(5, 1\) is needed: one target"):
@@ -383,7 +385,7 @@ def test_without_pending_candidates_nothing_need_be_believed_of_them(kind: Any) 
 @pytest.mark.parametrize("kind", [Fantasies, MaxDeterminant])
 def test_a_surrogate_that_knows_no_covariance_is_refused_with_a_remedy(kind: Any) -> None:
     batch = replace(_batch(2, np.arange(6.0), np.eye(6)), factor=None)
-    with pytest.raises(ContractError, match="such as random_forest.*gaussian_process.*'diverse' does without"):
+    with pytest.raises(ContractError, match=r"such as random_forest.*gaussian_process.*'diverse' does without"):
         _choose(kind, batch)
 
 
@@ -401,7 +403,7 @@ def test_a_factor_of_another_shape_or_that_is_not_finite_is_refused(kind: Any) -
 @pytest.mark.parametrize("kind", [Fantasies, LocalPenalization])
 def test_an_acquisition_that_cannot_score_again_is_refused_with_a_remedy(kind: Any) -> None:
     batch = _batch(2, np.arange(6.0), np.eye(6), n_pending=1)
-    with pytest.raises(ContractError, match="needs an acquisition that can score again.*upper_confidence_bound"):
+    with pytest.raises(ContractError, match=r"needs an acquisition that can score again.*upper_confidence_bound"):
         _choose(kind, replace(batch, rescore=None))
     with pytest.raises(ContractError, match=r"scored again, 5 candidates have scores of shape \(2,\)"):
         _choose(kind, replace(batch, rescore=lambda believed, rows: np.ones(2)))

@@ -166,7 +166,7 @@ def test_options_out_of_range_are_refused(key: str, value: Any) -> None:
 
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(ValidationError, match="n_estimators"):
-        ExtraTrees.Options(n_estimators=5)
+        ExtraTrees.Options(**{"n_estimators": 5})
 
 
 def test_accuracy_is_the_default() -> None:

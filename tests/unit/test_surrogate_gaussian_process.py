@@ -125,6 +125,16 @@ def test_its_settings_cannot_be_bettered_nearby() -> None:
         assert negative_log_posterior(theta + step, model.Z, model.t, "matern_52", priors)[0] > best
 
 
+def test_own_length_scales_stay_around_the_common_one() -> None:
+    X, y = _data()
+    model = _fit(X, y)
+    common, _noise = most_probable(model.Z, model.t, "matern_52", ard=False, max_iterations=500)
+    theta = np.log(np.append(model.length_scales, model.noise))
+    priors = Priors.of_lengths(np.log(common[0]), 0.5, 4)
+    _value, gradient = negative_log_posterior(theta, model.Z, model.t, "matern_52", priors)
+    assert np.abs(gradient).max() < 0.05
+
+
 @EACH_KERNEL
 def test_the_slope_is_the_derivative_of_the_kernel(kernel: Any) -> None:
     D2 = np.linspace(0.01, 9.0, 50)

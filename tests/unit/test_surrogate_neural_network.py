@@ -39,7 +39,7 @@ def _network(**options: Any) -> NeuralNetwork:
     return NeuralNetwork(NeuralNetwork.Options(**few | options))
 
 
-def _fit(X: Any, y: Any, seed: int = 1, **options: Any) -> FittedNeuralNetwork:
+def _fit(X: Any, y: Any, seed: int = 1, **options: Any) -> Any:
     return _network(**options).fit(X, y, rng=np.random.default_rng(seed))
 
 
@@ -209,7 +209,7 @@ def test_noise_and_spread_add_up_as_in_a_mixture_of_normal_distributions() -> No
 @MODES
 def test_draws_have_the_mean_and_the_spread_of_the_prediction(uncertainty: str) -> None:
     X, y = _data()
-    model = _fit(X, y, uncertainty=uncertainty)
+    model = _fit(X, y, uncertainty=uncertainty, hidden=(64, 64), epochs=20)
     n = model.functions.n_functions
     draws, prediction = model.draws(X, 2 * n, rng=np.random.default_rng(0)), model.predict(X)
     np.testing.assert_allclose(draws.mean(axis=0), prediction.mean[:, 0], rtol=1e-9)
@@ -263,12 +263,9 @@ def test_a_training_that_has_stopped_does_not_care_for_how_long_it_might_have_go
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 10)), rng.normal(size=60)
     options = {"patience": 3, "validation": 0.3, "uncertainty": "mc_dropout", "dropout": 0.0}
-    short, long, patient = (
-        _fit(X, y, **options | more).functions.layers[0][0]
-        for more in ({"epochs": 60}, {"epochs": 600}, {"epochs": 60, "patience": 60})
-    )
+    short, long, shorter = (_fit(X, y, **options, epochs=epochs).functions.layers[0][0] for epochs in (60, 600, 1))
     np.testing.assert_array_equal(short, long)
-    assert patient.shape == short.shape
+    assert (short != shorter).any()
 
 
 def test_early_stopping_keeps_networks_from_learning_noise_by_heart() -> None:
@@ -389,8 +386,8 @@ def test_whatever_the_labels_beliefs_are_finite_and_consistent(uncertainty: str,
 # Classes.
 
 
-def _classes(X: Any, y: Any, seed: int = 1, **options: Any) -> FittedNeuralClassifier:
-    return _network(**options).classifier().fit(X, y, rng=np.random.default_rng(seed))  # type: ignore[return-value]
+def _classes(X: Any, y: Any, seed: int = 1, **options: Any) -> Any:
+    return _network(**options).classifier().fit(X, y, rng=np.random.default_rng(seed))
 
 
 @MODES
@@ -459,7 +456,7 @@ def test_it_can_do_what_it_says() -> None:
     for protocol in (HasDraws, KnowsCovariance, Portable):
         assert isinstance(model, protocol)
     with pytest.raises(dataclasses.FrozenInstanceError, match="target"):
-        model.target = StandardTarget(0.0, 1.0)  # type: ignore[misc]
+        model.target = StandardTarget(0.0, 1.0)
     with pytest.raises(ValueError, match="read-only"):
         model.functions.layers[0][0][:] = 0.0
 
