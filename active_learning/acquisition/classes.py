@@ -63,7 +63,7 @@ class ClassUncertainty:
         """
         _classes, probabilities = class_probabilities(prediction, scoring.n_candidates)
         # Probabilities may add up to a little more than 1.
-        score: Floats = np.maximum(1.0 - probabilities.max(axis=1), 0.0)
+        score: Floats = 1.0 - probabilities.max(axis=1)
         return score
 
 

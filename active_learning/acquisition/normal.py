@@ -40,7 +40,7 @@ def _rest(a: Floats) -> Floats:
     """
     near = np.minimum(a, _FAR)
     q = np.square(1.0 / np.maximum(a, _FAR))
-    series = q * (1.0 - q * (2.0 - q * (15.0 - q * (105.0 - 945.0 * q))))
+    series = q * (1.0 - q * (3.0 - q * (15.0 - q * (105.0 - 945.0 * q))))
     rest: Floats = np.where(a < _FAR, 1.0 - near * np.sqrt(np.pi / 2) * erfcx(near / np.sqrt(2)), series)
     return rest
 

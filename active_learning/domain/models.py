@@ -115,7 +115,8 @@ class HasDraws(Protocol):
         """What `n` functions say of each row, (n, n_candidates), in the target's unit.
 
         Laws: the same state of `rng` gives the same functions, whichever rows are asked for; over many draws their
-        mean and spread at a row are those of `predict`, before any correction of the std.
+        mean at a row is that of `predict`, and their spread that of not knowing the function: noise of a label is no
+        part of it.
         """
 
 

@@ -19,6 +19,7 @@ from active_learning.domain.protocols import (
     Classifies,
     Featurizer,
     HasMembers,
+    HasSettings,
     Labeler,
     Pool,
     ScoresAreGains,
@@ -71,10 +72,18 @@ class Kit:
     featurizer_options: Mapping[str, Any]
     python_path: tuple[str, ...]
 
-    def surrogate_for(self, names: Sequence[str]) -> Surrogate:
-        """The surrogate, with what is done to descriptors of these names before it sees them."""
+    def surrogate_for(self, names: Sequence[str], settings: Mapping[str, Any] | None = None) -> Surrogate:
+        """The surrogate, with what is done to descriptors of these names before it sees them.
+
+        Parameters
+        ----------
+        settings : options that a search has found; they take the place of the file's
+        """
         preparation = Preparation(self.spec.preparation, impute=self.spec.features.missing == "impute")
         surrogate = self.surrogate
+        if settings:
+            assert isinstance(surrogate, HasSettings)  # only of such a one settings are searched
+            surrogate = surrogate.with_settings(settings)
         if self.target.goal is Goal.CLASSIFY:
             assert isinstance(surrogate, Classifies)  # the assembly saw to it
             surrogate = surrogate.classifier()
@@ -246,6 +255,8 @@ def _check_goal(work: _Assembly, surrogate: Any, acquisition: Any, spec: Campaig
     goal = spec.target.goal
     if goal is Goal.CLASSIFY and surrogate is not None:
         _check_classifier(work, surrogate, spec.surrogate.kind)
+    if spec.search.every and surrogate is not None and not isinstance(surrogate, HasSettings):
+        work.fault(("search", "every"), f"'{spec.surrogate.kind}' has no settings to search for; leave [search] out.")
     if acquisition is None:
         return
     if goal not in acquisition.goals:

@@ -84,7 +84,7 @@ class Chooser:
         """Score what may be chosen and keep the best of it, block by block where the acquisition allows that."""
         scoring = self._scoring(size)
         acquisition = self.kit.acquisition
-        by_row = isinstance(acquisition, ScoresByRow) and acquisition.scores_by_row
+        by_row = self._scores_by_row
         top = BestRows(max(PROMISING, size))
         max_std = 0.0
         for first, block in self.beliefs.blocks() if by_row else self.beliefs.blocks(max(1, self.beliefs.n_rows)):
@@ -144,6 +144,12 @@ class Chooser:
         distances = novelty(X[: len(self.learned.rows)], X[len(self.learned.rows) :])
         return [replace(pick, novelty=float(d)) for pick, d in zip(picks, distances, strict=True)]
 
+    @property
+    def _scores_by_row(self) -> bool:
+        """Whether a score follows from its candidate's prediction: then it can be asked again for another one."""
+        acquisition = self.kit.acquisition
+        return isinstance(acquisition, ScoresByRow) and acquisition.scores_by_row
+
     def _scoring(self, size: int) -> Scoring:
         learned = self.learned
         return Scoring(
@@ -178,7 +184,7 @@ class Chooser:
             prediction=self.beliefs.at(scored.rows),
             pending=self.beliefs.at(self.pending),
             factor=self._factor(scored),
-            rescore=partial(self._rescored, scored, size),
+            rescore=partial(self._rescored, scored, size) if self._scores_by_row else None,
         )
 
     def _factor(self, scored: Scored) -> Callable[[Rows], Floats] | None:

@@ -62,6 +62,7 @@ class Learned:
     importances: Mapping[str, float] = field(default_factory=dict)
     preparation: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] | None = None
 
     @property
     def correction(self) -> tuple[float, float]:
@@ -116,6 +117,8 @@ def _recalibrated(
     if judged is None or judged.prediction.probabilities is not None:
         return Recalibration.none, None
     old = previous.calibration if previous is not None and training.recalibrate else None
+    if old is not None and old["source"] == "none":
+        old = None
     outcome = recalibrate(
         y,
         judged.prediction.mean[:, 0],

@@ -22,6 +22,7 @@ from active_learning.engine.observing import progress_of, unavailable, with_fres
 from active_learning.engine.prospects import prospects_of
 from active_learning.engine.request_steps import new_request
 from active_learning.engine.scoring import Beliefs, filled, predict_pool
+from active_learning.engine.searching import settings_for
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import StaleVersion
 from active_learning.learning.forecast import forecast
@@ -138,7 +139,9 @@ def _learn(bench: Workbench, facts: Facts, features: FeatureFile, number: int) -
     kit = bench.kit
     train, test = split_labels(facts, kit.spec, kit.target, features)
     lesson = Lesson(features, train, test, kit.spec.seed, number, _last_trained(facts))
-    return learn(kit.surrogate_for(features.names), lesson, kit.spec.training)
+    settings = settings_for(kit, facts, lesson, bench.workdir / "search")
+    surrogate = kit.surrogate_for(features.names, None if settings is None else settings["settings"])
+    return replace(learn(surrogate, lesson, kit.spec.training), settings=settings)
 
 
 def _last_trained(facts: Facts) -> RoundRecord | None:
@@ -213,6 +216,7 @@ def _record(bench: Workbench, facts: Facts, chooser: Chooser, picks: list[Pick],
         preparation=learned.preparation,
         calibration=learned.calibration,
         test_metrics=learned.test_metrics,
+        settings=learned.settings,
         forecast=_forecast(bench, facts, chooser, picks),
         classes=beliefs.classes,
     )

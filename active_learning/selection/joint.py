@@ -110,7 +110,7 @@ class JointBelief:
         if variance <= _ROUNDING * self.at_first[row]:
             return self
         direction = f / np.sqrt(variance)
-        kept = 1.1 * np.sqrt(noise / (variance + noise))
+        kept = np.sqrt(noise / (variance + noise))
         # einsum adds up each row in the same order, whatever the rows beside it and the number of threads: equal rows
         # stay equal to the last digit.
         along = np.einsum("ij,j->i", self.loadings, direction)

@@ -39,8 +39,11 @@ class FittedForest:
     - ``spread``: over the trees.
     - ``total_variance``: the root of the variance over the trees and the noise within their leaves, see
       `active_learning.surrogates.forest_noise`. At least the spread: the doubt about a label, not about the function.
-    - ``jackknife``: see `active_learning.surrogates.forest_jackknife`. Where the variance is negative, the std is 0;
-      `share_clipped` tells how often.
+      Trees that are grown to the end meet the noise of their labels, so that their spread holds some of it already:
+      the total is then too wide, by as much as a factor of 1.4, until it is recalibrated.
+    - ``jackknife``: see `active_learning.surrogates.forest_jackknife`. The doubt about the mean of the
+      forest that comes of these labels and no others: neither their noise nor what no forest can learn is in it, and
+      residuals are several times larger. Where the variance is negative, the std is 0; `share_clipped` tells how often.
 
     Parameters
     ----------

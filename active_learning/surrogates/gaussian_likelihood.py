@@ -3,8 +3,8 @@
 With a hundred features and a hundred labels, length scales that are free of each other fit the labels too well: over
 five tables of measured and computed properties the mean squared error in units of the predicted std was 3.8 with 20
 labels and 1.9 with 120, and with 20 labels the search often ended where all is noise. So one common length scale is
-found first, and then each feature's own around it: 1.4 and 1.3, and errors below those of free and of common length
-scales.
+found first, and then each feature's own around it: 1.4 and 1.3, with errors no larger than those of free or of common
+length scales.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from active_learning.errors import ContractError
-from active_learning.surrogates.standardized import StandardFeatures, blocks, taken
+from active_learning.surrogates.standardized import StandardFeatures, blocks, one_thread, taken
 
 __all__ = ["Layer", "Perceptrons", "inputs_of"]
 
@@ -114,15 +114,10 @@ class Perceptrons:
         X : (n_candidates, n_features), finite
         functions : which of them, (n_functions,), one of them also more than once; all without it
         """
-        layers = [tuple(_some(array, functions) for array in layer) for layer in self._layers]
+        layers = [(_some(weights, functions), _some(biases, functions)) for weights, biases in self._layers]
         n_functions = self.n_functions if functions is None else len(functions)
         for rows, block in blocks(inputs_of(self.features, X)):
-            units = block[None]
-            for number, (weights, biases) in enumerate(layers):
-                units = units @ weights
-                units += biases
-                if number + 1 < len(layers):
-                    np.maximum(units, 0.0, out=units)
+            units = _passed(block[None], layers)
             units = np.broadcast_to(units, (n_functions, *units.shape[1:]))
             yield rows, units[:, : rows.stop - rows.start]
 
@@ -148,6 +143,17 @@ class Perceptrons:
         names = [f"mask{number}" for number in range(n_layers - 1)] if "mask0" in arrays else []
         layers = tuple((weights, biases) for weights, biases in pairs)
         return cls(StandardFeatures.from_arrays(arrays), layers, tuple(taken(arrays, *names)), keep)
+
+
+def _passed(units: Floats, layers: list[Layer]) -> Floats:
+    """What comes out of the last layer, (n_networks, n_rows, n_outputs); it alone is not rectified."""
+    with one_thread():
+        for number, (weights, biases) in enumerate(layers):
+            units = units @ weights
+            units += biases
+            if number + 1 < len(layers):
+                np.maximum(units, 0.0, out=units)
+    return units
 
 
 def _some(array: Floats, functions: Indices | None) -> Floats:

@@ -1,9 +1,9 @@
 """scikit-activeml 1.0.1: two of its strategies for regression. They know no best: both goals are run alike.
 
-Source: its tutorials "Pool-based Active Learning for Regression - Getting Started" (both strategies) and "Advanced Active
-Learning for Regression Tasks" (standardized features, `SklearnRegressor(RandomForestRegressor())`,
-`GreedySamplingTarget(method="GSi")`, a batch by `batch_size`), and the reference of `QueryByCommittee`: an ensemble with
-`n_estimators` and `estimators_` is its own committee, of its estimators.
+Source: its tutorials "Pool-based Active Learning for Regression - Getting Started" (both strategies) and "Advanced
+Active Learning for Regression Tasks" (standardized features, `SklearnRegressor(RandomForestRegressor())`,
+`GreedySamplingTarget(method="GSi")`, a batch by `batch_size`), and the reference of `QueryByCommittee`: of an ensemble
+with `n_estimators` and `estimators_`, the estimators are the committee.
 
 The second tutorial also samples 1,000 candidates a round, of 17,000; here all are looked at.
 """

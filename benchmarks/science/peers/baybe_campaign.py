@@ -75,7 +75,7 @@ class BaybeCampaign:
             values = self._known.value_of[labeled].astype(str)
             campaign.add_measurements(pd.DataFrame({PARAMETER: values, TARGET: merits}))
             recommended = campaign.recommend(batch_size=n)
-        return recommended[PARAMETER].astype(np.int64).to_numpy()
+        return np.asarray(recommended[PARAMETER].astype(np.int64))
 
     def _recommender(self) -> TwoPhaseMetaRecommender:
         if self.goal == "maximize":

@@ -1,14 +1,14 @@
 """modAL 0.4.2.1 with a committee of random forests.
 
-Source: modAL's documentation, example "Active regression with Committee": a `CommitteeRegressor` of `ActiveLearner`s, each
-trained on its own part of the data (`X_training=X[idx]`), queried by `max_std_sampling`, its default. The parts are
-bootstraps, as in the example "Bootstrapping and bagging"; they are drawn here from the round's generator, since
+Source: modAL's documentation, example "Active regression with Committee": a `CommitteeRegressor` of `ActiveLearner`s,
+each trained on its own part of the data (`X_training=X[idx]`), queried by `max_std_sampling`, its default. The parts
+are bootstraps, as in the example "Bootstrapping and bagging"; they are drawn here from the round's generator, since
 `bootstrap_init=True` draws from numpy's global one.
 
 To maximize, the documentation pairs acquisition functions with `BayesianOptimizer`, which does not take a committee.
-`max_UCB` (page "Acquisition functions", beta 1 by default) asks of its learner only `predict(return_std=True)`, which the
-page "CommitteeRegressor" promises, so it is the committee's query strategy; expected improvement would need the `y_max`
-that a committee has not.
+`max_UCB` (page "Acquisition functions", beta 1 by default) asks of its learner only `predict(return_std=True)`, which
+the page "CommitteeRegressor" promises, so it is the committee's query strategy; expected improvement would need a
+`y_max`, which a committee lacks.
 
 The committee is made anew from all labels each round: `teach` does not run on scikit-learn 1.8 and newer.
 """
@@ -47,4 +47,4 @@ class ModalCommittee:
             learners.append(ActiveLearner(forest, X_training=X[labeled[part]], y_training=merits[part]))
         strategy = max_UCB if self.goal == "maximize" else max_std_sampling
         picked, _ = CommitteeRegressor(learners, query_strategy=strategy).query(X[rest], n_instances=n)
-        return rest[picked]
+        return np.asarray(rest[picked])

@@ -1,13 +1,13 @@
 """modAL 0.4.2.1 with a Gaussian process.
 
-Source: modAL's documentation, examples "Bayesian optimization" (`GaussianProcessRegressor(kernel=Matern(length_scale=1.0))`
-in a `BayesianOptimizer` with `max_EI`) and "Active regression" (RBF of length scale 1 within 1e-2 and 1e3, plus white noise
-of level 1 within 1e-10 and 10, in an `ActiveLearner` with the example's own strategy `GP_regression_std`).
+Source: modAL's documentation, examples "Bayesian optimization" (`Matern(length_scale=1.0)` in a `BayesianOptimizer`
+with `max_EI`) and "Active regression" (RBF of length scale 1 within 1e-2 and 1e3, plus white noise of level 1 within
+1e-10 and 10, in an `ActiveLearner` with the example's own strategy `GP_regression_std`).
 
 Where we leave the examples, and why:
 
-- Features and merits are scaled to mean 0 and variance 1. The examples' functions are of order one, and their kernels have
-  unit variance and a mean of zero: on Vickers hardnesses in the hundreds, unscaled, they would say nothing.
+- Features and merits are scaled to mean 0 and variance 1. The examples' functions are of order one, and their kernels
+  have unit variance and a mean of zero: on Vickers hardnesses in the hundreds, unscaled, they say nothing.
 - `n_instances` (the strategies' own argument) makes the batch of the n highest scores; `GP_regression_std`, which the
   example ends in `argmax`, ends in modAL's `multi_argmax` here.
 - The learner is made anew from all labels each round: `teach` does not run on scikit-learn 1.8 and newer.
@@ -32,7 +32,8 @@ __all__ = ["ModalGaussianProcess"]
 def _highest_std(regressor: ActiveLearner, X: Floats, n_instances: int = 1) -> tuple[Rows, Floats]:
     """Indices of the n highest standard deviations, and these."""
     _, std = regressor.predict(X, return_std=True)
-    return multi_argmax(std, n_instances=n_instances)
+    indices, highest = multi_argmax(std, n_instances=n_instances)
+    return indices, highest
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ModalGaussianProcess:
         Z, targets, rest = scaled(X), scaled(merits), unlabeled_rows(len(X), labeled)
         learner = self._learner(Z[labeled], targets)
         picked, _ = learner.query(Z[rest], n_instances=n)
-        return rest[picked]
+        return np.asarray(rest[picked])
 
     def _learner(self, Z: Floats, targets: Floats) -> ActiveLearner:
         if self.goal == "maximize":
