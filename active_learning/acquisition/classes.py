@@ -16,7 +16,7 @@ from active_learning.domain.prediction import Prediction
 from active_learning.domain.target import Goal
 from active_learning.errors import ContractError
 
-__all__ = ["ClassEntropy", "ClassMargin", "ClassUncertainty", "Disagreement", "HasMembers", "member_probabilities"]
+__all__ = ["ClassEntropy", "ClassMargin", "ClassUncertainty", "Disagreement", "MembersClassify", "member_probabilities"]
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ _BLOCK = 8192
 
 
 @runtime_checkable
-class HasMembers(Protocol):
+class MembersClassify(Protocol):
     """A trained classifier made of several that can be asked one by one: trees, members of a committee, networks."""
 
     def member_probabilities(self, X: Floats) -> Floats:
@@ -63,7 +63,7 @@ class ClassUncertainty:
         """
         _classes, probabilities = class_probabilities(prediction, scoring.n_candidates)
         # Probabilities may add up to a little more than 1.
-        score: Floats = 1.0 - probabilities.max(axis=1)
+        score: Floats = np.maximum(1.0 - probabilities.max(axis=1), 0.0)
         return score
 
 
@@ -181,7 +181,7 @@ def member_probabilities(model: object, X: Floats, n_classes: int) -> Floats:
     ContractError
         If the model has no members to ask, or they answer in another shape or with what is not finite.
     """
-    if not isinstance(model, HasMembers):
+    if not isinstance(model, MembersClassify):
         raise ContractError(
             f"disagreement is that of the members of a model, and {type(model).__name__} has none that can be asked: "
             "take a surrogate that has, such as random_forest or committee, or the acquisition class_uncertainty"

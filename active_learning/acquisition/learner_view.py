@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from active_learning.acquisition.beliefs import belief, best_merit, bounds, class_probabilities, merits
-from active_learning.acquisition.classes import HasMembers, member_probabilities
+from active_learning.acquisition.classes import MembersClassify, member_probabilities
 from active_learning.acquisition.normal import probability_between, probability_of_improvement
 from active_learning.domain.choosing import Scoring
 from active_learning.domain.prediction import Prediction
@@ -24,7 +24,7 @@ _LEAST_STD = float(np.finfo(np.float64).tiny)
 
 def view_of(prediction: Prediction, scoring: Scoring) -> LearnerView:
     """A committee, if a model of classes has members that can be asked one by one; else a learner."""
-    is_committee = scoring.target.goal is Goal.CLASSIFY and isinstance(scoring.model, HasMembers)
+    is_committee = scoring.target.goal is Goal.CLASSIFY and isinstance(scoring.model, MembersClassify)
     return CommitteeView(prediction, scoring) if is_committee else LearnerView(prediction, scoring)
 
 

@@ -18,8 +18,9 @@ __all__ = ["ExpectedModelGain"]
 
 Floats = NDArray[np.float64]
 
-_BLOCK = 4096
-"""Candidates whose covariance with the sample is worked out at once: a Gaussian process takes their cube."""
+_BLOCK = 1024
+"""Candidates whose covariance with the sample is worked out at once: a Gaussian process takes the cube of both, which
+costs least for blocks about as large as the sample."""
 
 
 class ExpectedModelGain:

@@ -6,14 +6,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from active_learning.config import read_header
-from active_learning.domain.campaign import Settings
+from active_learning.domain.campaign import Phase, Settings
 from active_learning.domain.label import Label
-from active_learning.domain.request import Purpose, RequestState
+from active_learning.domain.request import Arm, Purpose, RequestState
 from active_learning.domain.target import Goal, Target
 from active_learning.engine.deciding import is_given_up
 from active_learning.engine.observing import target_labels
 from active_learning.errors import UserError
+from active_learning.learning.control import acceleration, control_error
+from active_learning.learning.forecast import forecast_sentence
 from active_learning.store import CampaignStore, Facts
 
 __all__ = ["database_url", "open_store", "read_status", "status_of", "target_of"]
@@ -65,6 +69,28 @@ def _best(facts: Facts, target: Target) -> Label | None:
     return max(labels, key=lambda label: float(target.merit(label.value)))  # type: ignore[arg-type]
 
 
+def control_of(facts: Facts, target: Target) -> dict[str, Any]:
+    """What the candidates drawn at random say: an error without bias, and how much faster than chance the campaign is.
+
+    Empty without labels of the control.
+    """
+    values = {label.request_id: label.value for label in target_labels(facts, target) if label.request_id}
+    control = [(r, values[r.id]) for r in facts.requests if r.arm is Arm.CONTROL and r.id in values]
+    if not control:
+        return {}
+    y = np.array([value for _, value in control])
+    found: dict[str, Any] = {"n_labels": len(y)}
+    if target.goal is not Goal.CLASSIFY:
+        mean = np.array([np.nan if r.mean is None else r.mean for r, _ in control])
+        error = control_error(y, mean)
+        found["error"] = None if error is None else error.to_json()
+    if target.goal.has_best:
+        chosen = [values[r.id] for r in facts.requests if r.arm is Arm.CHOSEN and r.id in values]
+        found_by_chance = acceleration(target.merit(y), target.merit(np.array(chosen, dtype=np.float64)))
+        found["acceleration"] = None if found_by_chance is None else found_by_chance.to_json()
+    return found
+
+
 def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
     """The stable JSON object of `motherlode status --json`; `holder` is the process that works on it now."""
     target = target_of(facts)
@@ -75,7 +101,7 @@ def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
     labeled = {label.candidate_id for label in target_labels(facts, target)}
     settings = _settings(facts)
     counted = facts.features or facts.pool or {}
-    model = next((record for record in reversed(facts.rounds) if record.metrics), None)
+    model = next((record for record in reversed(facts.rounds) if record.predictions), None)
     in_flight = [r for r in facts.requests if r.state in (RequestState.RUNNING, RequestState.SUBMITTING)]
     return {
         "name": facts.name,
@@ -102,6 +128,13 @@ def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
         "stop_reason": None if facts.verdict is None else facts.verdict.reason,
         "stop_rule": None if facts.verdict is None else facts.verdict.kind,
         "metrics": dict(model.metrics) if model else {},
+        "test_metrics": dict(model.test_metrics) if model else {},
+        "calibration": dict(model.calibration) if model and model.calibration else {},
+        "forecast": dict(model.forecast) if model else {},
+        "forecast_sentence": forecast_sentence(model.forecast, target, model.n_picks)
+        if model and model.n_picks and facts.phase is Phase.ACTIVE
+        else None,
+        "control": control_of(facts, target),
         "working": holder,
     }
 

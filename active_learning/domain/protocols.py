@@ -46,6 +46,7 @@ from active_learning.domain.models import (
     Portable,
     Surrogate,
 )
+from active_learning.domain.target import Target
 
 __all__ = [
     "Acquisition",
@@ -73,6 +74,7 @@ __all__ = [
     "Pool",
     "Portable",
     "References",
+    "RefusesGoals",
     "Remembers",
     "ScoresAreGains",
     "ScoresByRow",
@@ -287,6 +289,14 @@ class StoppingRule(Protocol):
 
     def check(self, progress: Progress) -> Verdict | None:
         """A verdict to stop, or None to go on. A pure function of `progress`."""
+
+
+@runtime_checkable
+class RefusesGoals(Protocol):
+    """A stopping rule that makes no sense for every target."""
+
+    def refusal(self, target: Target) -> str | None:
+        """Why it cannot serve this target, and what to do; None if it can."""
 
 
 @runtime_checkable

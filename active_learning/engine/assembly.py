@@ -22,6 +22,7 @@ from active_learning.domain.protocols import (
     HasSettings,
     Labeler,
     Pool,
+    RefusesGoals,
     ScoresAreGains,
     Selection,
     Submitter,
@@ -191,6 +192,7 @@ def assemble(file: CampaignFile) -> Kit:
         labeler = _labeler_for(work, labeler, spec)
     if spec is not None:
         _check_goal(work, built["surrogate"], built["acquisition"], spec)
+        _check_rules(work, rules, spec)
     if work.faults or spec is None:
         raise SpecError(str(file.path), tuple(work.faults))
     features = built["features"]
@@ -270,6 +272,14 @@ def _check_goal(work: _Assembly, surrogate: Any, acquisition: Any, spec: Campaig
                 f"the scores of '{spec.acquisition.kind}' are no amounts of gain, so they cannot be weighed; use"
                 " expected_improvement or probability_of_improvement, or leave the key out.",
             )
+
+
+def _check_rules(work: _Assembly, rules: Mapping[str, Sequence[Any]], spec: CampaignSpec) -> None:
+    target = spec.target.target("")
+    for mode, found in rules.items():
+        for place, rule in enumerate(found):
+            if isinstance(rule, RefusesGoals) and (why := rule.refusal(target)) is not None:
+                work.fault(("stopping", mode, str(place)), why)
 
 
 def _check_classifier(work: _Assembly, surrogate: Any, kind: str) -> None:

@@ -82,7 +82,9 @@ def _joined(parts: list[Prediction], order: Folds) -> Prediction:
     """The predictions of all folds, one below the other, in the order of the labels."""
     if parts[0].probabilities is not None:
         return _joined_classes(parts, order)
-    return Prediction(*(np.concatenate(column)[order] for column in zip(*((p.mean, p.std) for p in parts), strict=True)))
+    return Prediction(
+        *(np.concatenate(column)[order] for column in zip(*((p.mean, p.std) for p in parts), strict=True))
+    )
 
 
 def _joined_classes(parts: list[Prediction], order: Folds) -> Prediction:

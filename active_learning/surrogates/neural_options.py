@@ -40,7 +40,7 @@ class NeuralNetworkOptions(Options):
         "'gaussian_nll' mean and noise of the labels, and the noise is in the std then. For classes it is always the "
         "cross-entropy.",
     )
-    learning_rate: float = Field(3e-3, gt=0, le=1, description="Step of the optimizer (AdamW).")
+    learning_rate: float = Field(5e-3, gt=0, le=1, description="Step of the optimizer (AdamW).")
     weight_decay: float = Field(
         0.1, ge=0, le=10, description="Decay of the weights: a step takes this, times the learning rate, of each away."
     )
@@ -53,9 +53,9 @@ class NeuralNetworkOptions(Options):
         "than 20 labels none are kept back.",
     )
     patience: int = Field(
-        40, ge=1, description="Epochs without a better error on the labels kept back; then the best weights are taken."
+        30, ge=1, description="Epochs without a better error on the labels kept back; then the best weights are taken."
     )
-    batch_size: int = Field(32, ge=1, description="Labels in a step of the optimizer, at most.")
+    batch_size: int = Field(64, ge=1, description="Labels in a step of the optimizer, at most.")
 
     @model_validator(mode="before")
     @classmethod
@@ -73,6 +73,6 @@ def settings_of(options: NeuralNetworkOptions) -> Mapping[str, tuple[Any, ...]]:
     return {
         "hidden": ((32, 32), (64, 64), (128, 128), (256, 256)),
         "dropout": (0.05, 0.1, 0.2, 0.3) if options.uncertainty == "mc_dropout" else (0.0, 0.05, 0.1, 0.2),
-        "learning_rate": (1e-3, 3e-3, 1e-2),
+        "learning_rate": (1e-3, 2e-3, 5e-3, 1e-2),
         "weight_decay": (1e-2, 1e-1, 1.0),
     }

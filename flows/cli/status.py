@@ -37,10 +37,41 @@ def status_lines(found: dict[str, Any]) -> list[str]:
     if best is not None:
         rows.append(("best", f"{_number(best['value'], unit)}  {best['formula']}  ({best['candidate']})"))
     if metrics:
-        errors = f"MAE {_number(metrics.get('mae'), unit)}, R² {metrics.get('r2', float('nan')):.2f}"
-        rows.append(("model", f"{errors} (cross-validated)"))
+        rows.append(("model", f"{_errors(metrics, unit)} (held-out labels)"))
+    if found["test_metrics"]:
+        rows.append(("test set", _errors(found["test_metrics"], unit)))
+    if found["calibration"]:
+        rows.append(("uncertainty", _calibration(found["calibration"])))
+    if found["control"]:
+        rows += _control(found["control"], unit)
+    if found["forecast_sentence"]:
+        rows.append(("forecast", found["forecast_sentence"]))
     rows.append(("worked on by", found["working"] or "nobody now"))
     return [f"{name:>12}  {text}" for name, text in rows]
+
+
+def _errors(metrics: dict[str, float], unit: str) -> str:
+    if "accuracy" in metrics:
+        return f"accuracy {metrics['accuracy']:.2f}"
+    return f"MAE {_number(metrics.get('mae'), unit)}, R² {metrics.get('r2', float('nan')):.2f}"
+
+
+def _calibration(record: dict[str, Any]) -> str:
+    """Right uncertainty reads: mean z² near 1, nine of ten labels within their 90 % interval."""
+    after = record["after"]
+    return f"mean z² {after['mean_z2']:.2f}, {after['coverage_90']:.0%} within the 90 % interval (held-out labels)"
+
+
+def _control(control: dict[str, Any], unit: str) -> list[tuple[str, str]]:
+    rows = []
+    if (error := control.get("error")) is not None:
+        interval = f"{_number(error['low'], '')} to {_number(error['high'], unit)}"
+        rows.append(("control", f"MAE {_number(error['mae'], unit)} on {error['n']} drawn at random ({interval})"))
+    if (faster := control.get("acceleration")) is not None:
+        interval = f"95 %: {faster['low']:.2g} to {faster['high']:.2g}"
+        until = "" if faster["has_reached"] else ", not as good as the control yet"
+        rows.append(("acceleration", f"{faster['factor']:.2g} times faster than chance ({interval}){until}"))
+    return rows
 
 
 def _count(n: int | None) -> str:
