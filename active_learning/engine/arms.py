@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from active_learning.config.spec import CampaignSpec
 from active_learning.domain.label import Label
-from active_learning.domain.request import Arm, Purpose
+from active_learning.domain.request import Arm
 from active_learning.domain.seeds import rng_for
 from active_learning.domain.target import Target
+from active_learning.engine.answering import answered, standing
+from active_learning.engine.deciding import MIN_LABELS
 from active_learning.engine.feature_file import FeatureFile
 from active_learning.engine.observing import target_labels
 from active_learning.engine.scoring import filled
@@ -32,13 +34,14 @@ class Shares:
     """How many of the next requests each arm gets, so that its share of all comes as near to its fraction as can be."""
 
     def __init__(self, facts: Facts, spec: CampaignSpec) -> None:
-        firsts = [r for r in facts.requests if r.purpose is Purpose.CANDIDATE and r.attempt == 1]
-        self._asked = Counter(r.arm for r in firsts)
+        self._asked = Counter(request.arm for request in standing(facts.requests, facts.labels))
         self._spec = spec
 
     def of(self, size: int, *, is_design: bool) -> dict[Arm, int]:
-        """The next `size` requests by arm; the first design has no control."""
+        """The next `size` requests by arm; the first design has no control, and leaves enough for a model."""
         n_test = _due(self._asked, Arm.TEST, size, self._spec.training.test_fraction, tuple(Arm))
+        if is_design:
+            n_test = min(n_test, max(0, size - MIN_LABELS))
         rest = size - n_test
         if is_design:
             return {Arm.TEST: n_test, Arm.CONTROL: 0, Arm.DESIGN: rest, Arm.CHOSEN: 0}
@@ -68,14 +71,15 @@ def split_labels(
     """The labels to train on, and those of the test set.
 
     Of the labels that were known before the first round the test set takes its share, so that it represents their
-    descriptor space; later ones belong to it if they were asked for it. What a person tells later is trained on.
+    descriptor space; later ones belong to it if they were asked for it. What a person tells without being asked is
+    trained on.
     """
     labels = known_labels(facts, target, features.ids)
     if spec.training.test_fraction == 0:
         return labels, ()
-    arms = {r.id: r.arm for r in facts.requests}
-    test = {x.candidate_id for x in labels if arms.get(x.request_id or "") is Arm.TEST}
-    test |= _of_known_before(facts, spec, features, labels)
+    asked = answered(facts.requests, labels)
+    test = {candidate for candidate, request in asked.items() if request.arm is Arm.TEST}
+    test |= _of_known_before(facts, spec, features, tuple(x for x in labels if x.candidate_id not in asked))
     return (
         tuple(x for x in labels if x.candidate_id not in test),
         tuple(x for x in labels if x.candidate_id in test),
@@ -83,16 +87,12 @@ def split_labels(
 
 
 def _of_known_before(
-    facts: Facts, spec: CampaignSpec, features: FeatureFile, labels: tuple[Label, ...]
+    facts: Facts, spec: CampaignSpec, features: FeatureFile, unasked: tuple[Label, ...]
 ) -> frozenset[str]:
     started = facts.rounds[0].opened_at if facts.rounds else None
-    known = sorted(
-        features.ids.row(x.candidate_id)
-        for x in labels
-        if x.request_id is None and (started is None or x.time <= started)
-    )
-    n = floor(spec.training.test_fraction * len(known) + 1e-9)
-    if not n:
+    known = sorted(features.ids.row(x.candidate_id) for x in unasked if started is None or x.time <= started)
+    n = min(floor(spec.training.test_fraction * len(known) + 1e-9), len(known) - MIN_LABELS)
+    if n < 1:
         return frozenset()
     rows = np.array(known, dtype=np.intp)
     chosen = representative_rows(filled(features.rows(rows)), n, rng=rng_for(spec.seed, 0, "test-known"))
@@ -101,7 +101,7 @@ def _of_known_before(
 
 def test_rows(facts: Facts, features: FeatureFile) -> Rows:
     """Rows of the candidates that were asked for the test set, labeled or not."""
-    asked = {r.candidate_id for r in facts.requests if r.arm is Arm.TEST}
+    asked = {r.candidate_id for r in standing(facts.requests, facts.labels) if r.arm is Arm.TEST}
     return np.array(sorted(features.ids.row(c) for c in asked), dtype=np.intp)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from active_learning.domain.label import FailureKind, Label
 from active_learning.domain.protocols import Outcome
 from active_learning.domain.request import Arm, Purpose, Request, RequestState
 from active_learning.domain.target import Target
+from active_learning.engine.answering import answered
 from active_learning.engine.deciding import is_given_up, newest_attempts
 from active_learning.engine.feature_file import FeatureFile
 from active_learning.engine.observing import target_labels
@@ -24,29 +26,43 @@ Floats = NDArray[np.float64]
 
 
 def outcomes_of(facts: Facts, target: Target, settings: Settings) -> tuple[Outcome, ...]:
-    """What became of the model's choices that are settled, in the order they were asked for."""
+    """What became of the model's choices that are settled, in the order of their rounds and requests.
+
+    A choice whose label a person told is settled, too.
+    """
     labels = target_labels(facts, target)
-    values = {label.request_id: label.value for label in labels if label.request_id}
+    values = {label.candidate_id: label.value for label in labels}
     given_up = is_given_up(facts.requests, settings)
-    newest = newest_attempts(facts.requests)
+    best = _best_by_round(facts, labels, target)
     found = []
-    for request in facts.requests:
-        is_last = newest[request.candidate_id] is request
-        if request.arm is not Arm.CHOSEN or request.mean is None or request.std is None or not is_last:
+    for request in newest_attempts(facts.requests).values():
+        if request.arm is not Arm.CHOSEN or request.mean is None or request.std is None:
             continue
-        value = values.get(request.id)
+        value = values.get(request.candidate_id)
         if value is None and request.candidate_id not in given_up:
             continue
-        best = _best_before(request, labels, target)
-        found.append(Outcome(request.round, request.rule, request.mean, request.std, value, best))
-    return tuple(found)
+        found.append(
+            Outcome(request.round, request.rule, request.mean, request.std, value, best.get(request.round))
+        )
+    return tuple(sorted(found, key=lambda outcome: outcome.round))
 
 
-def _best_before(request: Request, labels: tuple[Label, ...], target: Target) -> float | None:
-    if not target.goal.has_best or request.planned_at is None:
-        return None
-    values = np.array([x.value for x in labels if x.time <= request.planned_at])
-    return float(values[np.argmax(target.merit(values))]) if len(values) else None
+def _best_by_round(facts: Facts, labels: tuple[Label, ...], target: Target) -> Mapping[int, float]:
+    """Round -> value of the best label that was known when it was opened; without those that knew of none."""
+    if not target.goal.has_best or not labels:
+        return {}
+    rounds = {candidate: request.round for candidate, request in answered(facts.requests, labels).items()}
+    values = np.array([label.value for label in labels])
+    merits = target.merit(values)
+    of_round = np.array([rounds.get(label.candidate_id, -1) for label in labels])
+    times = np.array([label.time.timestamp() for label in labels])
+    found = {}
+    for record in facts.rounds:
+        # Of labels that came at the very time of the opening only those count that nobody asked for in this round.
+        known = np.flatnonzero((times <= record.opened_at.timestamp()) & (of_round < record.number))
+        if len(known):
+            found[record.number] = float(values[known[np.argmax(merits[known])]])
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """The five labeled tables: where they come from, what is sought in them, and their descriptors.
 
-Two are inside installed packages (pymatgen's experimental formation enthalpies, matminer's transport database), three in
-../shared/data beside this repository. A material that several rows speak of has the median of their values.
+Two are inside installed packages (pymatgen's experimental formation enthalpies, matminer's transport database), three
+in ../shared/data beside this repository. A material that several rows speak of has the median of their values.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _formation_enthalpy() -> Table:
 
 
 def _conductivity() -> Table:
-    """On a logarithmic scale: it spans nine decades. In constant relaxation time, for holes at 300 K (Ricci et al., 2017)."""
+    """Of holes, in constant relaxation time (Ricci et al., 2017); on a logarithmic scale, since it spans nine decades."""
     folder = resources.files("matminer.utils.data_files") / "mp_transport"
     packed = (folder / "transport_database.tar.xz").read_bytes()
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:xz") as tar:

@@ -336,6 +336,9 @@ FREE_CHANGES: dict[str, Any] = {
     "requests": {"retries": 5},
     "stopping": {"any": [{"kind": "no_improvement", "rounds": 3}]},
     "preparation": {"max_correlation": 0.9},
+    "training": {"test_fraction": 0.2},
+    "search": {"every": 5},
+    "control": {"fraction": 0.1},
     "execution": {"workers": 3},
 }
 

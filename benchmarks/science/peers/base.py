@@ -59,9 +59,7 @@ class Choice:
     warnings: Counter[str]
 
 
-def choose_checked(
-    peer: Peer, X: Floats, labeled: Rows, merits: Floats, n: int, rng: np.random.Generator
-) -> Choice:
+def choose_checked(peer: Peer, X: Floats, labeled: Rows, merits: Floats, n: int, rng: np.random.Generator) -> Choice:
     """Let a peer choose, keep its warnings, and hold it to the laws.
 
     Raises
