@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,11 @@ from active_learning.domain.seeds import rng_for
 from active_learning.engine.assembly import Kit
 from active_learning.engine.corrected import corrected_model
 from active_learning.engine.feature_file import FeatureFile
+from active_learning.engine.filling import Filling
 from active_learning.engine.learning import Learned
 from active_learning.engine.prospects import NO_PROSPECTS, Prospects
-from active_learning.engine.scoring import PROMISING, Beliefs, BestRows, checked_scores, filled
+from active_learning.engine.scoring import PROMISING, Beliefs, BestRows, checked_scores
+from active_learning.errors import ContractError
 from active_learning.learning.applicability import novelty
 
 __all__ = ["Chooser", "Pick", "Scored"]
@@ -92,9 +95,9 @@ class Chooser:
             if not len(mine):
                 continue
             believed = block.rows(mine - first)
-            shown = replace(scoring, n_candidates=len(mine), load_X=partial(_filled_rows, self.features, mine))
+            shown = replace(scoring, n_candidates=len(mine), load_X=partial(self._rows, mine))
             scores = checked_scores(acquisition.score(believed, shown), len(mine))
-            top.add(self._weighed(scores, mine), mine)
+            top.add(self._weighed(scores, *self.prospects.of(mine)), mine)
             max_std = max(max_std, float(believed.std.max()))
         order = np.argsort(top.rows)
         return Scored(top.rows[order], top.scores[order], len(available), max_std)
@@ -102,7 +105,7 @@ class Chooser:
     def take(self, scored: Scored, size: int) -> list[Pick]:
         """A batch of the promising, and why each."""
         batch = self._batch(scored, size)
-        places = self.kit.selection.choose(batch)
+        places = _checked_places(self.kit.selection.choose(batch), batch, self.kit.spec.selection.kind)
         rows = scored.rows[places]
         ranks = np.empty(len(scored.rows), dtype=np.intp)
         ranks[batch.ranked] = np.arange(1, len(scored.rows) + 1)
@@ -138,10 +141,8 @@ class Chooser:
         """The picks with their distance from the model's domain of applicability."""
         if not picks:
             return []
-        X = filled(
-            self.features.rows(np.concatenate([self.learned.rows, [pick.row for pick in picks]]).astype(np.intp))
-        )
-        distances = novelty(X[: len(self.learned.rows)], X[len(self.learned.rows) :])
+        chosen = np.array([pick.row for pick in picks], dtype=np.intp)
+        distances = novelty(self._filling(self.learned.X), self._rows(chosen))
         return [replace(pick, novelty=float(d)) for pick, d in zip(picks, distances, strict=True)]
 
     @property
@@ -158,33 +159,38 @@ class Chooser:
             n=size,
             n_candidates=0,
             load_X=lambda: np.empty((0, len(self.features.names))),
-            X_labeled=filled(learned.X),
+            X_labeled=self._filling(learned.X),
             y_labeled=learned.y,
             model=corrected_model(learned.model, learned.recalibration),
             rng=rng_for(self.kit.spec.seed, self.round_number, "acquisition"),
-            X_pending=filled(self.features.rows(self.pending)),
+            X_pending=self._rows(self.pending),
             outcomes=self.outcomes,
         )
 
-    def _weighed(self, scores: Floats, rows: Rows) -> Floats:
-        if not self.prospects.is_known:
+    @cached_property
+    def _filling(self) -> Filling:
+        return Filling(self.learned.X)
+
+    def _rows(self, rows: Rows) -> Floats:
+        """Features for a strategy that looks at them itself."""
+        return self._filling(self.features.rows(rows))
+
+    def _weighed(self, scores: Floats, success: Floats | None, run_s: Floats | None) -> Floats:
+        if success is None and run_s is None:
             return scores
-        success, run_s = self.prospects.of(rows)
         return weighed(scores, success, run_s, typical_cost=self.prospects.typical_run_s)
 
     def _batch(self, scored: Scored, size: int) -> Batch:
-        together = filled(self.features.rows(np.concatenate([scored.rows, self.pending])))
-        n = len(scored.rows)
         return Batch(
             n=size,
             scores=scored.scores,
-            X=together[:n],
-            X_pending=together[n:],
+            X=self._rows(scored.rows),
+            X_pending=self._rows(self.pending),
             rng=rng_for(self.kit.spec.seed, self.round_number, "selection"),
             prediction=self.beliefs.at(scored.rows),
             pending=self.beliefs.at(self.pending),
             factor=self._factor(scored),
-            rescore=partial(self._rescored, scored, size) if self._scores_by_row else None,
+            rescore=self._rescoring(scored, size) if self._scores_by_row else None,
         )
 
     def _factor(self, scored: Scored) -> Callable[[Rows], Floats] | None:
@@ -195,10 +201,19 @@ class Chooser:
             self.features.rows(np.concatenate([scored.rows[places], self.pending]))
         )
 
-    def _rescored(self, scored: Scored, size: int, prediction: Prediction, places: Rows) -> Floats:
-        rows = scored.rows[places]
-        shown = replace(self._scoring(size), n_candidates=len(rows), load_X=partial(_filled_rows, self.features, rows))
-        return self._weighed(checked_scores(self.kit.acquisition.score(prediction, shown), len(rows)), rows)
+    def _rescoring(self, scored: Scored, size: int) -> Callable[[Prediction, Rows], Floats]:
+        @cache  # asked for once for each candidate of a batch; what labeling comes to stays the same
+        def prospects() -> tuple[Floats | None, Floats | None]:
+            return self.prospects.of(scored.rows)
+
+        def rescored(prediction: Prediction, places: Rows) -> Floats:
+            rows = scored.rows[places]
+            shown = replace(self._scoring(size), n_candidates=len(rows), load_X=partial(self._rows, rows))
+            scores = checked_scores(self.kit.acquisition.score(prediction, shown), len(rows))
+            success, run_s = (None if known is None else known[places] for known in prospects())
+            return self._weighed(scores, success, run_s)
+
+        return rescored
 
     def _rules_of(self, scored: Scored, places: Rows, size: int) -> tuple[str, ...]:
         acquisition = self.kit.acquisition
@@ -207,11 +222,21 @@ class Chooser:
         shown = replace(
             self._scoring(size),
             n_candidates=len(scored.rows),
-            load_X=partial(_filled_rows, self.features, scored.rows),
+            load_X=partial(self._rows, scored.rows),
         )
         return acquisition.rules_of(self.beliefs.at(scored.rows), shown, places)
 
 
-def _filled_rows(features: FeatureFile, rows: Rows) -> Floats:
-    """Rows for a strategy that looks at them itself."""
-    return filled(features.rows(rows))
+def _checked_places(places: Any, batch: Batch, kind: str) -> Rows:
+    """What a selection took: as many distinct places of the batch as it was asked for, or all there are."""
+    places = np.asarray(places)
+    n_rows = len(batch.scores)
+    n = min(batch.n, n_rows)
+    is_integer = places.dtype.kind in "iu" or not places.size
+    if places.shape != (n,) or not is_integer or (n and (places.min() < 0 or places.max() >= n_rows)):
+        raise ContractError(
+            f"the selection '{kind}' was asked for {n} of {n_rows} rows and took {places.tolist()} ({places.dtype})"
+        )
+    if len(np.unique(places)) < n:
+        raise ContractError(f"the selection '{kind}' took a row twice: {places.tolist()}")
+    return places.astype(np.intp)

@@ -41,9 +41,7 @@ def outcomes_of(facts: Facts, target: Target, settings: Settings) -> tuple[Outco
         value = values.get(request.candidate_id)
         if value is None and request.candidate_id not in given_up:
             continue
-        found.append(
-            Outcome(request.round, request.rule, request.mean, request.std, value, best.get(request.round))
-        )
+        found.append(Outcome(request.round, request.rule, request.mean, request.std, value, best.get(request.round)))
     return tuple(sorted(found, key=lambda outcome: outcome.round))
 
 

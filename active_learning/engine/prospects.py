@@ -11,8 +11,8 @@ from active_learning.config.spec import AcquisitionTable
 from active_learning.domain.models import FittedSurrogate
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.feature_file import FeatureFile
+from active_learning.engine.filling import Filling
 from active_learning.engine.history import Tried
-from active_learning.engine.scoring import filled
 from active_learning.surrogates.forest import ForestOptions, RandomForest
 
 __all__ = ["NO_PROSPECTS", "Prospects", "prospects_of"]
@@ -40,6 +40,7 @@ class Prospects:
     """
 
     features: FeatureFile | None = None
+    filling: Filling | None = None
     success: FittedSurrogate | None = None
     base_rate: float = 1.0
     log_run_s: FittedSurrogate | None = None
@@ -55,9 +56,9 @@ class Prospects:
 
         The probability is drawn to the base rate as if that had been seen once: no candidate is hopeless, or sure.
         """
-        if not self.is_known or self.features is None:
+        if not self.is_known or self.features is None or self.filling is None:
             return None, None
-        X = filled(self.features.rows(rows))
+        X = self.filling(self.features.rows(rows))
         success = run_s = None
         if self.success is not None:
             told = np.clip(self.success.predict(X).mean[:, 0], 0.0, 1.0)
@@ -77,17 +78,22 @@ def prospects_of(
 
     Failures teach as soon as there is one among `_FEWEST` labelings; run times, from as many.
     """
+    if not (table.weigh_success or table.per_cost):
+        return NO_PROSPECTS
     success = log_run_s = None
     rate, typical = 1.0, 1.0
+    X_tried = features.rows(tried.rows)
+    filling = Filling(X_tried)
     options = ForestOptions(n_trees=_TREES, min_samples_leaf=_LEAF)
     if table.weigh_success and len(tried.rows) >= _FEWEST and not tried.succeeded.all():
-        X, y = filled(features.rows(tried.rows)), tried.succeeded.astype(np.float64)
+        X, y = filling(X_tried), tried.succeeded.astype(np.float64)
         success = RandomForest(options).classifier().fit(X, y, rng=rng_for(seed, round_number, "success"))
         rate = float((y.sum() + 1) / (len(y) + 2))
     timed = tried.succeeded & np.isfinite(tried.run_s)
     if table.per_cost and timed.sum() >= _FEWEST:
         run_s = np.maximum(tried.run_s[timed], _SHORTEST_S)
-        X = filled(features.rows(tried.rows[timed]))
-        log_run_s = RandomForest(options).fit(X, np.log(run_s), rng=rng_for(seed, round_number, "cost"))
+        log_run_s = RandomForest(options).fit(
+            filling(X_tried[timed]), np.log(run_s), rng=rng_for(seed, round_number, "cost")
+        )
         typical = float(np.median(run_s))
-    return Prospects(features, success, rate, log_run_s, typical)
+    return Prospects(features, filling, success, rate, log_run_s, typical)

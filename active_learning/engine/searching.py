@@ -20,7 +20,8 @@ def settings_for(kit: Kit, facts: Facts, lesson: Lesson, folder: Path) -> Mappin
     """The settings of this round: found now, if a search is due, or those found before; None if nothing was searched.
 
     The first search is as soon as there are labels enough for it, the next ones every so many rounds. It is a JSON
-    object: what `SearchResult.to_json` gives, and the `round` it was found in.
+    object: what `SearchResult.to_json` gives, the `round` it was found in, and the `surrogate` whose options they are:
+    once the campaign file has another one there, they are no answer any more.
 
     Parameters
     ----------
@@ -29,7 +30,10 @@ def settings_for(kit: Kit, facts: Facts, lesson: Lesson, folder: Path) -> Mappin
     options = kit.spec.search
     if not options.every:
         return None
+    surrogate = kit.spec.surrogate.model_dump(mode="json")
     found = next((record.settings for record in reversed(facts.rounds) if record.settings is not None), None)
+    if found is not None and found["surrogate"] != surrogate:
+        found = None
     is_due = found is None or lesson.round_number - found["round"] >= options.every
     if not is_due or len(lesson.train) < 2 * kit.spec.training.folds:
         return found
@@ -45,5 +49,6 @@ def settings_for(kit: Kit, facts: Facts, lesson: Lesson, folder: Path) -> Mappin
         n_trials=options.trials,
         seed=int(rng_for(lesson.seed, lesson.round_number, "search").integers(2**31)),
         log=folder / f"round-{lesson.round_number}.json",
+        about=[surrogate, kit.spec.preparation.model_dump(mode="json")],
     )
-    return result.to_json() | {"round": lesson.round_number}
+    return result.to_json() | {"round": lesson.round_number, "surrogate": surrogate}

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from active_learning.domain.models import Surrogate
 from active_learning.errors import ContractError
-from active_learning.learning.validation import held_out, metrics_of
+from active_learning.learning.validation import cross_validated, fold_of_each, metrics_of
 
 __all__ = ["SearchResult", "search"]
 
@@ -77,6 +78,7 @@ def search(
     n_trials: int | None,
     seed: int,
     log: Path,
+    about: Any = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SearchResult:
     """Look for better options until the time, the trials or the settings are used up.
@@ -93,7 +95,8 @@ def search(
     seconds : a trial that was begun is finished
     n_trials : at most as many, the given options among them; None for no limit
     seed : of folds, fits and proposals
-    log : a file of this search; one that belongs to other data or settings is begun anew
+    log : a file of this search; one that belongs to other data, settings or another `about` is begun anew
+    about : what else the errors depend on, such as the options that are not searched for (a JSON value)
 
     Raises
     ------
@@ -102,8 +105,8 @@ def search(
     """
     if len(y) < 2 * n_folds:
         raise ContractError(f"a search with {n_folds} folds needs {2 * n_folds} labels, got {len(y)}")
-    key = _key(space, X, y, n_folds, seed)
-    trials = _read(log, key)
+    key = _key([{name: list(values) for name, values in space.items()}, n_folds, seed, about], X, y)
+    trials = _read(log, key, space)
     spent = sum(trial.seconds for trial in trials)
     most = min(math.prod(len(values) for values in space.values()) + 1, n_trials or math.inf)
     while len(trials) < most and (spent < seconds or not trials):
@@ -123,16 +126,15 @@ def search(
 
 
 def _error(surrogate: Surrogate, X: Floats, y: Floats, n_folds: int, seed: int) -> float:
+    # The same folds and the same luck for all settings: they are told apart by what they are.
     rng = np.random.default_rng(seed)
-    model = surrogate.fit(X[:2], y[:2], rng=rng)
-    judged = held_out(surrogate, model, X, y, n_folds=n_folds, asks_model=False, rng=np.random.default_rng(seed))
-    assert judged is not None
-    metrics = metrics_of(y, judged.prediction)
-    return metrics["log_loss"] if judged.prediction.probabilities is not None else metrics["rmse"]
+    prediction = cross_validated(surrogate, X, y, fold_of_each(len(y), n_folds, rng), rng=rng)
+    metrics = metrics_of(y, prediction)
+    return metrics["log_loss"] if prediction.probabilities is not None else metrics["rmse"]
 
 
-_TRIES = 50
-"""Proposals in a row that were judged before, until the settings count as used up."""
+_TRIES = 20
+"""Proposals in a row that were judged before, until the next settings are taken in order."""
 
 
 def _proposal(space: Mapping[str, tuple[Any, ...]], trials: list[_Trial], seed: int) -> Settings | None:
@@ -150,7 +152,8 @@ def _proposal(space: Mapping[str, tuple[Any, ...]], trials: list[_Trial], seed: 
         if json.dumps(settings, sort_keys=True) not in seen:
             return settings
         study.tell(asked, state=optuna.trial.TrialState.PRUNED)
-    return None
+    grid = (dict(zip(space, values, strict=True)) for values in product(*space.values()))
+    return next((settings for settings in grid if json.dumps(settings, sort_keys=True) not in seen), None)
 
 
 def _places(values: tuple[Any, ...]) -> list[int]:
@@ -164,26 +167,31 @@ def _study(space: Mapping[str, tuple[Any, ...]], trials: list[_Trial]) -> optuna
         name: optuna.distributions.CategoricalDistribution(_places(values)) for name, values in space.items()
     }
     for trial in trials:
-        if trial.settings:
+        if trial.settings and math.isfinite(trial.error):
             places = {name: space[name].index(value) for name, value in trial.settings.items()}
             study.add_trial(optuna.trial.create_trial(params=places, distributions=distributions, value=trial.error))
     return study
 
 
-def _key(space: Mapping[str, tuple[Any, ...]], X: Floats, y: Floats, n_folds: int, seed: int) -> str:
-    digest = sha256(json.dumps([{k: list(v) for k, v in space.items()}, n_folds, seed], sort_keys=True).encode())
+def _key(belongs_to: list[Any], X: Floats, y: Floats) -> str:
+    digest = sha256(json.dumps(belongs_to, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(X).tobytes())
     digest.update(np.ascontiguousarray(y).tobytes())
     return digest.hexdigest()[:32]
 
 
-def _read(log: Path, key: str) -> list[_Trial]:
+def _read(log: Path, key: str, space: Mapping[str, tuple[Any, ...]]) -> list[_Trial]:
     if not log.is_file():
         return []
     known = json.loads(log.read_text(encoding="utf-8"))
     if known.get("key") != key:
         return []
-    return [_Trial(t["settings"], t["error"], t["seconds"]) for t in known["trials"]]
+    # A value as the space has it: JSON has made a list of a tuple.
+    values = {name: {json.dumps(value): value for value in values} for name, values in space.items()}
+    return [
+        _Trial({name: values[name][json.dumps(v)] for name, v in t["settings"].items()}, t["error"], t["seconds"])
+        for t in known["trials"]
+    ]
 
 
 def _note(log: Path, key: str, trials: list[_Trial]) -> None:

@@ -14,7 +14,7 @@ from active_learning.domain.metrics import regression_metrics
 from active_learning.domain.models import FittedSurrogate, HasHeldOut, Surrogate
 from active_learning.domain.prediction import Prediction
 
-__all__ = ["HeldOut", "fold_of_each", "held_out", "metrics_of"]
+__all__ = ["HeldOut", "cross_validated", "fold_of_each", "held_out", "metrics_of"]
 
 Floats = NDArray[np.float64]
 Folds = NDArray[np.intp]
@@ -70,12 +70,27 @@ def held_out(
     folds = fold_of_each(len(y), n_folds, rng)
     if asks_model and isinstance(model, HasHeldOut) and (known := model.held_out) is not None:
         return HeldOut(known, folds, "out_of_sample")
+    return HeldOut(cross_validated(surrogate, X, y, folds, rng=rng), folds, "folds")
+
+
+def cross_validated(
+    surrogate: Surrogate, X: Floats, y: Floats, folds: Folds, *, rng: np.random.Generator
+) -> Prediction:
+    """What models say of the labels of each fold that were trained on the other folds, (n_labels, 1).
+
+    Parameters
+    ----------
+    X : (n_labels, n_features)
+    y : (n_labels,)
+    folds : (n_labels,), 0 to n_folds - 1, each with a label
+    rng : handed to one fit after another
+    """
     parts = []
-    for fold in range(n_folds):
+    for fold in range(int(folds.max()) + 1):
         is_test = folds == fold
         parts.append(surrogate.fit(X[~is_test], y[~is_test], rng=rng).predict(X[is_test]))
     order = np.argsort(np.argsort(folds, kind="stable"), kind="stable")
-    return HeldOut(_joined(parts, order), folds, "folds")
+    return _joined(parts, order)
 
 
 def _joined(parts: list[Prediction], order: Folds) -> Prediction:

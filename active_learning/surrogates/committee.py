@@ -92,12 +92,15 @@ def _held_out(self: FittedCommittee) -> Prediction | None:
 
 
 def _draws(self: FittedCommittee, X: Floats, n: int, *, rng: np.random.Generator) -> Floats:
-    """As `HasDraws`: each draw is a draw of one member, and the members take turns in random order."""
+    """As `HasDraws`: each draw is a draw of one member, or its mean where the members' own doubt does not count; the
+    members take turns in random order."""
     turns = rng.permutation(np.arange(n) % len(self.members))
     drawn = np.empty((n, len(X)))
     for place, member in enumerate(self.members):
         mine = np.flatnonzero(turns == place)
-        if len(mine):
+        if self.doubt == "disagreement":
+            drawn[mine] = member.predict(X).mean[:, 0]
+        elif len(mine):
             drawn[mine] = cast(HasDraws, member).draws(X, len(mine), rng=rng)
     return drawn
 

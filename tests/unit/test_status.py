@@ -20,6 +20,11 @@ from active_learning.testing.fakes import START, FakeClock, TinyPool, tiny_campa
 
 FAKES = "active_learning.testing.fakes"
 KEYS = {
+    "calibration",
+    "control",
+    "forecast",
+    "forecast_sentence",
+    "test_metrics",
     "name",
     "phase",
     "round",
@@ -71,6 +76,11 @@ def test_a_campaign_without_a_pool_has_no_numbers_yet(tmp_path: Path) -> None:
         "stop_reason": None,
         "stop_rule": None,
         "metrics": {},
+        "test_metrics": {},
+        "calibration": {},
+        "control": {},
+        "forecast": {},
+        "forecast_sentence": None,
         "working": None,
     }
 
