@@ -22,7 +22,7 @@ from active_learning.engine.scoring import filled
 from active_learning.learning.splitting import Groups, representative_rows
 from active_learning.store import Facts
 
-__all__ = ["SAMPLE", "Shares", "known_labels", "shares_of", "split_labels", "test_rows", "to_test"]
+__all__ = ["SAMPLE", "Shares", "known_labels", "shares_of", "split_labels", "to_test"]
 
 Rows = NDArray[np.intp]
 
@@ -99,7 +99,7 @@ def _of_known_before(
     return frozenset(features.ids[row] for row in rows[chosen])
 
 
-def test_rows(facts: Facts, features: FeatureFile) -> Rows:
+def _asked_for_test(facts: Facts, features: FeatureFile) -> Rows:
     """Rows of the candidates that were asked for the test set, labeled or not."""
     asked = {r.candidate_id for r in standing(facts.requests, facts.labels) if r.arm is Arm.TEST}
     return np.array(sorted(features.ids.row(c) for c in asked), dtype=np.intp)
@@ -116,6 +116,6 @@ def to_test(
     if n_rows > SAMPLE:
         sample = np.sort(rng_for(spec.seed, 0, "test-sample").choice(n_rows, SAMPLE, replace=False))
     groups = Groups(filled(features.rows(sample)), rng=rng_for(spec.seed, 0, "test-groups"))
-    taken = np.flatnonzero(np.isin(sample, test_rows(facts, features)))
+    taken = np.flatnonzero(np.isin(sample, _asked_for_test(facts, features)))
     free = np.flatnonzero(np.isin(sample, available))
     return sample[groups.take(n, taken=taken, free=free, rng=rng_for(spec.seed, round_number, "test"))]

@@ -239,4 +239,5 @@ def _checked_places(places: Any, batch: Batch, kind: str) -> Rows:
         )
     if len(np.unique(places)) < n:
         raise ContractError(f"the selection '{kind}' took a row twice: {places.tolist()}")
-    return places.astype(np.intp)
+    rows: Rows = places.astype(np.intp)
+    return rows

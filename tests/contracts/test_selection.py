@@ -12,6 +12,7 @@ from active_learning.selection.diverse import Diverse
 from active_learning.selection.fantasies import Fantasies
 from active_learning.selection.penalization import LocalPenalization
 from active_learning.selection.top import Top
+from active_learning.selection.variance_reduction import VarianceReduction
 from active_learning.testing.selection import SelectionContract
 
 
@@ -27,7 +28,7 @@ class TestDiverse(SelectionContract):
         return Diverse(Diverse.Options(promising=4))
 
 
-@pytest.mark.parametrize("kind", [Fantasies, MaxDeterminant, LocalPenalization])
+@pytest.mark.parametrize("kind", [Fantasies, MaxDeterminant, LocalPenalization, VarianceReduction])
 @pytest.mark.parametrize("pool_limit", [3, 1000])
 class TestJointSelections(SelectionContract):
     ranks_by_score = False
