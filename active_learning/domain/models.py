@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -16,7 +16,6 @@ __all__ = [
     "HasDraws",
     "HasHeldOut",
     "HasImportances",
-    "HasMembers",
     "HasSettings",
     "KnowsCovariance",
     "Portable",
@@ -59,22 +58,6 @@ class Classifies(Protocol):
         Laws: its `fit` takes the class of each label as a number, (n_labels,); a model that was trained on it gives
         predictions with `probabilities`; one class alone is enough.
         """
-
-
-@runtime_checkable
-class HasMembers(Protocol):
-    """A surrogate that is made of others, whose tables stand inside its own."""
-
-    def member_tables(self, *, classifies: bool) -> tuple[dict[str, Any], ...]:
-        """A table like [surrogate] for each member: its `kind` and options.
-
-        Parameters
-        ----------
-        classifies : whether the goal is to tell classes apart
-        """
-
-    def with_members(self, members: Sequence[Surrogate]) -> Surrogate:
-        """The same surrogate with these members, one for each table."""
 
 
 @runtime_checkable

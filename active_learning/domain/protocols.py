@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,12 @@ from active_learning.domain.models import (
     HasDraws,
     HasHeldOut,
     HasImportances,
-    HasMembers,
     HasSettings,
     KnowsCovariance,
     Portable,
     Surrogate,
 )
-from active_learning.domain.target import Target
+from active_learning.domain.target import Goal, Target
 
 __all__ = [
     "Acquisition",
@@ -86,6 +85,17 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+
+@runtime_checkable
+class HasMembers(Protocol):
+    """A plug-in made of others of its kind, whose tables stand inside its own: a committee, a set of rules."""
+
+    def member_tables(self, goal: Goal) -> tuple[dict[str, Any], ...]:
+        """A table for each member, as it would stand in the file: its `kind` and options."""
+
+    def with_members(self, members: Sequence[Any]) -> Any:
+        """The same plug-in with these members, one for each table."""
 
 
 class Clock(Protocol):

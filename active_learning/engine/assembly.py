@@ -135,8 +135,9 @@ class _Assembly:
         """The plug-in with the plug-ins that it is made of; None if one of those is at fault."""
         if not isinstance(built, HasMembers):
             return built
-        goal = (self.file.tables.get("target") or {}).get("goal")
-        tables = built.member_tables(classifies=goal == Goal.CLASSIFY)
+        if self.file.spec is None:
+            return None  # it is not known what for
+        tables = built.member_tables(self.file.spec.target.goal)
         members = [self.plugin(group, (*path, "members", str(n)), table) for n, table in enumerate(tables)]
         return None if None in members else built.with_members(members)
 

@@ -25,6 +25,7 @@ from active_learning.domain.models import (
 )
 from active_learning.domain.options import Options
 from active_learning.domain.prediction import Prediction
+from active_learning.domain.target import Goal
 from active_learning.errors import ContractError
 
 __all__ = ["Committee", "FittedCommittee", "total_variance"]
@@ -233,9 +234,9 @@ class Committee:
     def __init__(self, options: Options, members: Sequence[Surrogate] = (), *, classifies: bool = False) -> None:
         self.options, self.members, self.classifies = options, tuple(members), classifies
 
-    def member_tables(self, *, classifies: bool) -> tuple[dict[str, Any], ...]:
+    def member_tables(self, goal: Goal) -> tuple[dict[str, Any], ...]:
         """The tables of the members, each with its `kind`."""
-        return self.options.members or (_FORESTS if classifies else _REGRESSORS)
+        return self.options.members or (_FORESTS if goal is Goal.CLASSIFY else _REGRESSORS)
 
     def with_members(self, members: Sequence[Surrogate]) -> Committee:
         """The committee of these surrogates: who builds plug-ins builds those of `member_tables`."""
