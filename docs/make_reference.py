@@ -96,11 +96,20 @@ _NOTES = {
     "features": "[descriptors.md](descriptors.md) lists the descriptors, and says what becomes of missing values.",
     "preparation": "Without this table nothing happens to them; see [descriptors.md](descriptors.md#preparation).",
     "execution": "See [large-pools.md](large-pools.md#clusters).",
-    "target": "`classify` is understood and refused: no installed surrogate classifies.",
-    "surrogate": 'A modAL learner may stand as the kind itself: `kind = "modAL.models:CommitteeRegressor"` is short '
-    'for `kind = "modal"` with `learner = "modAL.models:CommitteeRegressor"`.',
-    "acquisition": 'A modAL query strategy may stand as the kind itself: `kind = "modAL.acquisition:max_EI"` is short '
-    'for `kind = "modal"` with `strategy = "modAL.acquisition:max_EI"`; the other keys are the strategy\'s arguments.',
+    "target": "For `classify` a label is the number of its class: 0 and 1 for a metal and none, say.",
+    "surrogate": 'Without this table: `kind = "committee"`. A modAL learner may stand as the kind itself: '
+    '`kind = "modAL.models:CommitteeRegressor"` is short for `kind = "modal"` with '
+    '`learner = "modAL.models:CommitteeRegressor"`.',
+    "acquisition": 'Without this table: `kind = "upper_confidence_bound"`; for the goal `learn` `expected_model_gain`, '
+    'for `classify` `entropy`. A modAL query strategy may stand as the kind itself: '
+    '`kind = "modAL.acquisition:max_EI"` is short for `kind = "modal"` with '
+    '`strategy = "modAL.acquisition:max_EI"`; the other keys are the strategy\'s arguments.',
+    "selection": "Without this table: what fits the other two. `fantasies` where the acquisition can score again what "
+    "would be believed and the surrogate knows the covariance of its beliefs, `variance_reduction` for "
+    "`expected_model_gain`, `top` for rules that deal out the batch themselves, otherwise `diverse`.",
+    "training": "See [learning.md](learning.md#how-a-model-is-judged).",
+    "search": "See [learning.md](learning.md#hyper-parameters).",
+    "control": "See [learning.md](learning.md#the-control).",
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from active_learning.config.defaults import default_acquisition, default_selection, default_surrogate
 from active_learning.domain.options import Duration, Options
 from active_learning.domain.target import Goal, Target
 from active_learning.preparation.options import PreparationOptions
@@ -204,9 +206,9 @@ class CampaignSpec(Options):
     target: TargetTable
     pool: PluginTable
     features: FeaturesTable
-    surrogate: PluginTable = PluginTable(kind="random_forest")
-    acquisition: AcquisitionTable = AcquisitionTable(kind="upper_confidence_bound")
-    selection: PluginTable = PluginTable(kind="diverse")
+    surrogate: PluginTable
+    acquisition: AcquisitionTable
+    selection: PluginTable
     rounds: Rounds = Rounds()
     labeler: PluginTable
     submitter: PluginTable = PluginTable(kind="processes")
@@ -217,6 +219,22 @@ class CampaignSpec(Options):
     search: Search = Search()
     control: Control = Control()
     execution: Execution = Execution()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, tables: Any) -> Any:
+        """The tables that were left out, as far as the goal says what belongs there."""
+        target = tables.get("target") if isinstance(tables, Mapping) else None
+        goal = target.get("goal") if isinstance(target, Mapping) else getattr(target, "goal", None)
+        if goal not in tuple(Goal):
+            goal = Goal.MINIMIZE  # wrong or missing, which is said elsewhere
+        filled = dict(tables)
+        surrogate = filled.setdefault("surrogate", default_surrogate())
+        acquisition = filled.setdefault("acquisition", default_acquisition(Goal(goal)))
+        if isinstance(surrogate, Mapping) and isinstance(acquisition, Mapping):
+            filled.setdefault("selection", default_selection(Goal(goal), surrogate, acquisition))
+        filled.setdefault("selection", {"kind": "diverse"})
+        return filled
 
     def changed(self, other: CampaignSpec) -> dict[str, bool]:
         """Top-level keys in which two specs differ -> whether that key is fixed for the campaign's life."""

@@ -216,8 +216,12 @@ def assemble(file: CampaignFile) -> Kit:
 
 
 def _table(file: CampaignFile, name: str) -> Any:
+    """A table as the file has it, or what takes its place."""
     if name in file.tables:
         return file.tables[name]
+    if file.spec is not None:
+        table: PluginTable = getattr(file.spec, name)
+        return table.model_dump()
     default = CampaignSpec.model_fields[name].default
     return default.model_dump() if isinstance(default, PluginTable) else None
 

@@ -1,4 +1,4 @@
-"""A campaign's memory that lasts as long as its process: what a replay needs of `CampaignStore`, under the same laws."""
+"""A campaign's memory that lasts as long as its process: what a replay needs of `CampaignStore`, under its laws."""
 
 from __future__ import annotations
 

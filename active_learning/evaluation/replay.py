@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +25,7 @@ from active_learning.evaluation.ground import Ground
 from active_learning.evaluation.memory_store import MemoryStore
 from active_learning.evaluation.replayed import LabelTaken, Order, Replayed, RoundSeen
 from active_learning.evaluation.stand_ins import replay_file
-from active_learning.evaluation.virtual import START, VirtualClock, VirtualWorkers
+from active_learning.evaluation.virtual import START, VirtualClock, VirtualWorkers, seconds_of
 from active_learning.learning.validation import metrics_of
 from active_learning.store import CampaignStore, Lease, this_process
 
@@ -135,7 +134,7 @@ class _Work:
                 case do.Collect():
                     self._collect()
                 case do.Wait():
-                    self.clock.sleep(self.workers.next_end_s() - self.clock.elapsed_s)
+                    self.clock.jump_to(self.workers.next_end)
                     self.bench.polled_at = None
                 case do.OpenRound() | do.Conclude():
                     self._learn(action)
@@ -152,13 +151,12 @@ class _Work:
                 writer.move(request_id, _S.PLANNED, _S.SUBMITTING)
                 writer.move(request_id, _S.SUBMITTING, _S.RUNNING, handle=f"virtual-{request_id}")
                 time_s = self.order.labeling.time_s(request.candidate_id, request.attempt, self.order.seed)
-                # Of a microsecond at least: the clock knows nothing shorter.
-                self.workers.submit(request_id, self.clock.elapsed_s, max(round(time_s, 6), 1e-6))
+                self.workers.submit(request_id, self.clock.now(), time_s)
 
     def _collect(self) -> None:
         requests = {request.id: request for request in self.bench.store.read().requests}
         self.bench.polled_at = self.clock.now()
-        for request_id in self.workers.take_ended(self.clock.elapsed_s):
+        for request_id in self.workers.take_ended(self.clock.now()):
             request = requests[request_id]
             with self.bench.write() as writer:
                 if self.order.labeling.fails(request.candidate_id, request.attempt, self.order.seed):
@@ -223,7 +221,7 @@ class _Work:
             labels=tuple(
                 LabelTaken(
                     self.ground.ids.row(label.candidate_id),
-                    (label.time - START) / timedelta(seconds=1),
+                    seconds_of(label.time),
                     round_of.get(label.request_id or "", -1),
                 )
                 for label in facts.labels

@@ -11,7 +11,7 @@ from typing import Any
 from active_learning.domain.seeds import rng_for
 from active_learning.errors import ContractError
 
-__all__ = ["START", "Labeling", "Run", "VirtualClock", "VirtualWorkers"]
+__all__ = ["START", "Labeling", "Run", "VirtualClock", "VirtualWorkers", "seconds_of"]
 
 START = datetime(2000, 1, 1, tzinfo=UTC)
 """When virtual time begins."""
@@ -76,19 +76,28 @@ class VirtualClock:
         """Move on by `seconds`, at once."""
         self._now += timedelta(seconds=seconds)
 
+    def jump_to(self, moment: datetime) -> None:
+        """Move on to a moment; stay, if it is past."""
+        self._now = max(self._now, moment)
+
     @property
     def elapsed_s(self) -> float:
         """Seconds since the start."""
-        return (self._now - START).total_seconds()
+        return seconds_of(self._now)
+
+
+def seconds_of(moment: datetime) -> float:
+    """Seconds from the start of virtual time to a moment."""
+    return (moment - START).total_seconds()
 
 
 @dataclass(frozen=True)
 class Run:
-    """One attempt at work, in seconds since the start."""
+    """One attempt at work."""
 
     request_id: str
-    start_s: float
-    end_s: float
+    start: datetime
+    end: datetime
 
 
 @dataclass
@@ -99,8 +108,8 @@ class VirtualWorkers:
     running: dict[str, Run] = field(default_factory=dict)
     _all: list[Run] = field(default_factory=list)
 
-    def submit(self, request_id: str, now_s: float, time_s: float) -> None:
-        """Begin an attempt that takes `time_s`.
+    def submit(self, request_id: str, now: datetime, time_s: float) -> None:
+        """Begin an attempt that takes `time_s`, a microsecond at least: the clock knows nothing shorter.
 
         Raises
         ------
@@ -109,11 +118,12 @@ class VirtualWorkers:
         """
         if request_id in self.running or len(self.running) >= self.n_workers:
             raise ContractError(f"{request_id}: it runs already, or none of {self.n_workers} workers is free")
-        run = Run(request_id, now_s, now_s + time_s)
+        run = Run(request_id, now, now + max(timedelta(seconds=time_s), timedelta(microseconds=1)))
         self.running[request_id] = run
         self._all.append(run)
 
-    def next_end_s(self) -> float:
+    @property
+    def next_end(self) -> datetime:
         """When the next attempt ends.
 
         Raises
@@ -123,19 +133,19 @@ class VirtualWorkers:
         """
         if not self.running:
             raise ContractError("nothing is running: nobody can wait for it")
-        return min(run.end_s for run in self.running.values())
+        return min(run.end for run in self.running.values())
 
-    def take_ended(self, now_s: float) -> list[str]:
-        """The requests whose attempts have ended, the first to end first, those of one moment as they were submitted."""
-        ended = sorted((run for run in self.running.values() if run.end_s <= now_s), key=lambda run: run.end_s)
+    def take_ended(self, now: datetime) -> list[str]:
+        """The requests whose attempts have ended, the first to end first; of one moment, as they were submitted."""
+        ended = sorted((run for run in self.running.values() if run.end <= now), key=lambda run: run.end)
         for run in ended:
             del self.running[run.request_id]
         return [run.request_id for run in ended]
 
     @property
     def usage(self) -> Mapping[str, Any]:
-        """`busy_s`, worker seconds up to the last submission, and `horizon_s`, when that was: afterwards a campaign runs
-        out of work because it is over, which is nobody's idleness."""
-        horizon = max((run.start_s for run in self._all), default=0.0)
-        busy = sum(min(run.end_s, horizon) - run.start_s for run in self._all)
-        return {"busy_s": busy, "horizon_s": horizon, "n_workers": self.n_workers}
+        """`busy_s`, worker seconds up to the last submission, and `horizon_s`, when that was: afterwards there is no
+        work because the campaign is over, which is nobody's idleness."""
+        horizon = max((run.start for run in self._all), default=START)
+        busy = sum(((min(run.end, horizon) - run.start).total_seconds() for run in self._all), 0.0)
+        return {"busy_s": busy, "horizon_s": seconds_of(horizon), "n_workers": self.n_workers}

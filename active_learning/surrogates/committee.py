@@ -34,7 +34,11 @@ Floats = NDArray[np.float64]
 
 Doubt = Literal["total", "disagreement"]
 
-_FORESTS = ({"kind": "random_forest"}, {"kind": "extra_trees"})
+# Bagged, so that both know without further training what they would have said of each label without it.
+_FORESTS = (
+    {"kind": "random_forest", "n_trees": 100},
+    {"kind": "extra_trees", "n_trees": 100, "bootstrap": True},
+)
 _REGRESSORS = (*_FORESTS, {"kind": "gaussian_process"})
 
 
@@ -223,7 +227,7 @@ class Committee:
             None,
             min_length=1,
             description="The members: tables like [surrogate] itself, each with its kind and options. Without it: "
-            "random_forest, extra_trees and gaussian_process; for classes the two forests.",
+            "random_forest and extra_trees, bagged, 100 trees each, and gaussian_process; for classes the forests.",
         )
         doubt: Doubt = Field(
             "total",

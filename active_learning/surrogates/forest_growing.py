@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -74,4 +75,6 @@ def grown(kind: Any, options: ForestOptions, X: Floats, y: NDArray[Any], rng: np
         n_jobs=(options.n_jobs or -1) if X.size >= _WORTH_THREADS else 1,
         random_state=int(rng.integers(2**31)),
     )
-    return forest.fit(X, y)
+    # scikit-learn's threads change the process's warning filters without a lock, and may leave none of them behind.
+    with warnings.catch_warnings():
+        return forest.fit(X, y)

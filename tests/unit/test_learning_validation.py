@@ -139,7 +139,9 @@ def test_the_preparation_is_fitted_anew_in_each_fold() -> None:
     judged = _held_out(whole, X, y)
     for fold in range(5):
         shown = spy.given[1 + fold][0][:, 2]
-        assert set(shown[np.isin(shown, X[:, 2], invert=True)].tolist()) <= {float(np.nanmedian(X[judged.folds != fold, 2]))}
+        assert set(shown[np.isin(shown, X[:, 2], invert=True)].tolist()) <= {
+            float(np.nanmedian(X[judged.folds != fold, 2]))
+        }
     assert len({float(np.nanmedian(X[judged.folds != fold, 2])) for fold in range(5)}) > 1
 
 
@@ -173,7 +175,7 @@ def test_classes_are_predicted_with_probabilities(asks_model: bool) -> None:
     assert judged.prediction.classes.tolist() == [0.0, 1.0]
     metrics = metrics_of(classes, judged.prediction)
     assert metrics["log_loss"] == pytest.approx(
-        log_loss(classes, np.clip(judged.prediction.probabilities, 2.3e-16, 1)), rel=1e-9
+        log_loss(classes, np.clip(judged.prediction.probabilities, np.finfo(np.float64).eps, 1)), rel=1e-9
     )
     assert metrics["accuracy"] > 0.7
     assert "rmse" not in metrics

@@ -1,18 +1,19 @@
 """BayBE 0.15.0: a campaign over one parameter whose values are the candidates, described by their features.
 
-Source: BayBE's user guide, "Parameters" (`CustomDiscreteParameter` "where the user is expected to provide their own descriptors",
-decorrelated by default: a feature correlated to 0.7 or more with one kept is dropped), "Campaigns" (`add_measurements`,
-`recommend(batch_size)`), "Recommenders" (`TwoPhaseMetaRecommender` with `BotorchRecommender`, whose surrogate and acquisition
-function are the defaults) and "Active Learning" (`qNIPV(sampling_n_points=250, sampling_method="FPS")`: "often superior to
-using a point-based uncertainty criterion").
+Source: BayBE's user guide, "Parameters" (`CustomDiscreteParameter`: "the user is expected to provide their own
+descriptors", decorrelated by default: a feature correlated to 0.7 or more with one kept is dropped), "Campaigns"
+(`add_measurements`, `recommend(batch_size)`), "Recommenders" (`TwoPhaseMetaRecommender` with `BotorchRecommender`,
+whose surrogate and acquisition function are the defaults) and "Active Learning", "Local Uncertainty Reduction" (the
+posterior's standard deviation, for batches `qPSTD`). The guide also has `qNIPV`, the integrated variance, and calls it
+"often superior" and computationally complex: the README beside says what it cost.
 
 What the library demands of its user, and how it is met:
 
 - A column with a single value is refused: those are left out.
 - Equal rows are refused: candidates with equal features are one value. Its measurements are all given; once one of the
   candidates is measured the others are not recommended any more.
-- A campaign may recommend again what it was told (`allow_recommending_already_measured`, on by default): off, since a table
-  has one label a row.
+- A campaign may recommend again what it was told (`allow_recommending_already_measured`, on by default): off, since a
+  table has one label a row.
 
 The campaign is made anew from all labels each round, on a search space that depends on the features alone.
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from baybe import Campaign
-from baybe.acquisition import qNIPV
+from baybe.acquisition import qPSTD
 from baybe.parameters import CustomDiscreteParameter
 from baybe.recommenders import BotorchRecommender, TwoPhaseMetaRecommender
 from baybe.searchspace import SearchSpace
@@ -56,7 +57,7 @@ class _Space:
 
 @dataclass(eq=False)
 class BaybeCampaign:
-    """Log expected improvement of the batch (maximize) or its reduction of the integrated variance (learn)."""
+    """Log expected improvement (maximize) or the posterior's standard deviation (learn), jointly for the batch."""
 
     goal: Goal
     _known: _Space | None = field(default=None, init=False)
@@ -80,8 +81,7 @@ class BaybeCampaign:
     def _recommender(self) -> TwoPhaseMetaRecommender:
         if self.goal == "maximize":
             return TwoPhaseMetaRecommender()
-        rule = qNIPV(sampling_n_points=250, sampling_method="FPS")
-        return TwoPhaseMetaRecommender(recommender=BotorchRecommender(acquisition_function=rule))
+        return TwoPhaseMetaRecommender(recommender=BotorchRecommender(acquisition_function=qPSTD()))
 
 
 def _space_of(X: Floats) -> _Space:
