@@ -20,8 +20,9 @@ from active_learning.domain.protocols import KnowsLabels, Labeler, References
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.engine.pool_file import PoolFile, write_pool
+from active_learning.engine.rehearsal import rehearse
 from active_learning.engine.workbench import ENERGY
-from active_learning.errors import UserError
+from active_learning.errors import ContractError, UserError
 from active_learning.jobs import JobDirectory
 from active_learning.jobs.runner import execute
 from active_learning.store import Blobs
@@ -68,6 +69,7 @@ def check(path: Path, *, try_label: bool = False) -> Iterator[Finding]:
         yield from _known(kit, pool)
         yield from _labeler(kit, note["elements"], sample)
         yield from _features(kit, pool, sample, Path(folder))
+        yield _rehearsed(kit, Path(folder))
         if try_label:
             yield from _one_label(kit, sample)
 
@@ -188,6 +190,16 @@ def _features(kit: Kit, pool: PoolFile, sample: list[Candidate], folder: Path) -
         n = estimate.n_lost if kit.spec.features.missing == "drop_candidate" else estimate.n_lacking
         share = f"{n / len(sample):.0%} of a sample {what[kit.spec.features.missing]}"
         yield Finding("features", f"{share}: {estimate.failures[0]}")
+
+
+def _rehearsed(kit: Kit, folder: Path) -> Finding:
+    """Whether model, acquisition and selection work together."""
+    kinds = ", ".join((kit.spec.surrogate.kind, kit.spec.acquisition.kind, kit.spec.selection.kind))
+    try:
+        rehearse(kit, folder)
+    except ContractError as error:
+        return Finding("model", f"a rehearsal with {kinds} failed: {error}", True)
+    return Finding("model", f"{kinds}: a rehearsal on invented numbers went well")
 
 
 def _size(n_bytes: float) -> str:

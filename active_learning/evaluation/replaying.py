@@ -187,6 +187,8 @@ class _Crew:
             for thread in threads:
                 thread.join()
             rmtree(self.scratch, ignore_errors=True)
+            with suppress(OSError):  # another process's files are there
+                self.scratch.parent.rmdir()
 
     def _end(self) -> None:
         with self._lock:

@@ -57,6 +57,13 @@ def summarize(
     Parameters
     ----------
     baseline : the strategy that the others are compared with, if it is among them
+
+    Returns
+    -------
+    For each of the `strategies`, beside what its names say: `area`, the mean height of the discovery curve;
+    `over_chance`, the fraction found divided by the share of the candidates that was labeled, which is what drawing at
+    random finds in the mean; `error`, of the last model, and `error_area`, the mean over all labels; `against`, see
+    `compare`. None where something does not exist.
     """
     length = _Length.of(replays, measures)
     by_strategy: dict[str, dict[int, Replayed]] = {}
@@ -114,6 +121,8 @@ def _own(replays: Sequence[Replayed], measures: Measures, length: _Length, drawn
         is_top = merits >= measures.target.merit(measures.values).max()
         found["found"] = _json(mean_of(curves.table[:, -1], drawn))
         found["area"] = _json(mean_of(_areas(curves), drawn))
+        by_chance = [max(len(replay.labels), 1) / len(measures.values) for replay in replays]
+        found["over_chance"] = _json(mean_of(curves.table[:, -1] / np.array(by_chance), drawn))
         found["best_value"] = _json(mean_of(best, drawn)) if len(best) == len(replays) else None
         found["true_best_found"] = float(is_top.mean()) if len(best) else 0.0
         found["curves"]["discovery"] = _curve_json(curves, drawn)

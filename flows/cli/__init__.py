@@ -25,9 +25,9 @@ _COMMANDS = {
     "report": "flows.cli.report",
     "export": "flows.cli.export",
     "tell": "flows.cli.tell",
-    "backtest": "flows.cli.backtest",
     "pause": "flows.cli.steer",
     "resume": "flows.cli.steer",
+    "backtest": "flows.cli.backtest",
     "plugins": "flows.cli.plugins",
     "doctor": "flows.cli.doctor",
 }
@@ -43,9 +43,9 @@ _HELP = {
     "report": "Write the report: one self-contained HTML file.",
     "export": "Write labels, pending, best, predictions or features to a file.",
     "tell": "Bring in labels from a CSV file.",
-    "backtest": "Replay a campaign on known labels, strategy beside strategy.",
     "pause": "Open no new requests; what runs is still collected.",
     "resume": "Go on after a pause.",
+    "backtest": "Replay a campaign on known labels, strategy beside strategy.",
     "plugins": "List what is installed.",
     "doctor": "Say what on this machine would stop a campaign.",
 }

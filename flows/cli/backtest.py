@@ -38,7 +38,7 @@ __all__ = ["backtest"]
 @click.option("--key", type=click.Choice(["formula", "id", "origin"]), help="What of a candidate is looked up.")
 @click.option("--key-column", metavar="COLUMN", help="Column to look it up in; named as the key without it.")
 @click.option("--duplicates", type=click.Choice(["refuse", "median"]), help="Different values for one candidate.")
-@click.option("--best", default="1%", show_default=True, help="Which are the best: a share, or a number, of candidates.")
+@click.option("--best", default="1%", show_default=True, help="The best: a share or a number of candidates.")
 @click.option("--initial", type=click.Choice(["design", "random"]), default="design", help="The first labels.")
 @click.option("--max-labels", type=click.IntRange(min=2), help="Labels of a replay, in place of the stopping rules.")
 @click.option("--label-time", default="1 h", show_default=True, help="Imagined time of a label: the median.")

@@ -139,7 +139,7 @@ def at_round(folder: Path, number: int, **changes: Any) -> Iterator[Workbench]:
     with without_workers(Campaign.create(path, clock=FakeClock())) as campaign, campaign.work() as bench:
         while True:
             action = next_action(bench.snapshot())
-            if isinstance(action, do.OpenRound) and action.round_number == number:
+            if isinstance(action, do.OpenRound) and action.number == number:
                 break
             assert not isinstance(action, do.Finished)
             perform(bench, action)
