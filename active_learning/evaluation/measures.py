@@ -93,7 +93,7 @@ class Measures:
     @property
     def error_name(self) -> str:
         """What the error of a model is called."""
-        return "error rate" if self.target.goal is Goal.CLASSIFY else "mae"
+        return "error rate" if self.target.goal is Goal.CLASSIFY else "MAE"
 
     def error_of(self, errors: dict[str, float] | Any) -> float | None:
         """The error of a round's model: mean absolute, or the share of wrong classes; None if it trained none."""

@@ -39,20 +39,22 @@ def _picture(figure: Figure | None, alt: str) -> _Picture | None:
 
 
 def _number(estimate: Mapping[str, Any] | None) -> str:
-    """A number, and its interval where there is one."""
-    if not estimate or estimate.get("value") is None:
-        return "–"
-    text = numbers.plain(estimate["value"], 3)
-    if estimate["low"] is None:
-        return text
-    return f"{text} ({numbers.plain(estimate['low'], 3)} to {numbers.plain(estimate['high'], 3)})"
+    """A number, without its interval."""
+    return "–" if not estimate else numbers.plain(estimate.get("value"), 3)
 
 
 def _percent(estimate: Mapping[str, Any] | None) -> str:
-    if not estimate:
-        return "–"
-    text = f"{estimate['value']:.0%}"
-    return text if estimate["low"] is None else f"{text} ({estimate['low']:.0%} to {estimate['high']:.0%})"
+    return "–" if not estimate else f"{estimate['value']:.0%}"
+
+
+def _between(estimate: Mapping[str, Any] | None, is_percent: bool = False) -> str:
+    """The interval of a number; nothing if there is none."""
+    if not estimate or estimate.get("low") is None:
+        return ""
+    low, high = estimate["low"], estimate["high"]
+    if is_percent:
+        return f"{low:.0%} to {high:.0%}"
+    return f"{numbers.plain(low, 3)} to {numbers.plain(high, 3)}"
 
 
 def _goal(target: Mapping[str, Any]) -> str:
@@ -80,7 +82,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=_number, percent=_percent, duration=numbers.duration, labeling=_labeling, plain=numbers.plain
+        number=_number, percent=_percent, between=_between, duration=numbers.duration, labeling=_labeling, plain=numbers.plain
     )
     return environment
 
