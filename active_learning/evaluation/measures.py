@@ -49,7 +49,7 @@ def n_best_of(best: str, n_candidates: int) -> int:
 
 
 def _of_share(share: float, n_candidates: int) -> int:
-    return max(1, round(share * n_candidates)) if share > 0 else 0
+    return max(1, round(share * n_candidates)) if 0 < share <= 1 else 0
 
 
 @dataclass(frozen=True, eq=False)

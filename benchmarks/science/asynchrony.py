@@ -121,7 +121,7 @@ def main() -> None:
     written: dict[str, Any] = {"labels": arguments.labels, "labeling": LABELING.to_json(), "tables": {}}
     for name in arguments.tables:
         table = TABLES[name]()
-        folder = RESULTS / "asynchrony.runs" / name.replace(" ", "-")
+        folder = RESULTS / "asynchrony.campaign" / name.replace(" ", "-")
         ground = Ground.of_arrays(folder, table.names, table.X, table.y)
         replays = replay_all(
             ground,

@@ -30,7 +30,7 @@ from peers.base import Floats, Goal, Rows, seed_of, unlabeled_rows
 __all__ = ["BotorchGaussianProcess"]
 
 INTEGRATION_POINTS = 64
-"""Time and memory grow with the square of it: 250 take a quarter of an hour a round of 5,000 candidates."""
+"""More cost in proportion and learned no better where it was tried (the README beside says where)."""
 
 AT_ONCE = 64
 """Candidates evaluated together when the variance is integrated: bounds memory, changes nothing else."""
