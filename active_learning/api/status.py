@@ -13,6 +13,7 @@ from active_learning.domain.campaign import Phase, Settings
 from active_learning.domain.label import Label
 from active_learning.domain.request import Arm, Purpose, RequestState
 from active_learning.domain.target import Goal, Target
+from active_learning.engine.answering import standing
 from active_learning.engine.deciding import is_given_up
 from active_learning.engine.observing import target_labels
 from active_learning.errors import UserError
@@ -74,8 +75,10 @@ def control_of(facts: Facts, target: Target) -> dict[str, Any]:
 
     Empty without labels of the control.
     """
-    values = {label.request_id: label.value for label in target_labels(facts, target) if label.request_id}
-    control = [(r, values[r.id]) for r in facts.requests if r.arm is Arm.CONTROL and r.id in values]
+    labels = target_labels(facts, target)
+    values = {label.candidate_id: label.value for label in labels}
+    asked = [r for r in standing(facts.requests, labels) if r.candidate_id in values]
+    control = [(r, values[r.candidate_id]) for r in asked if r.arm is Arm.CONTROL]
     if not control:
         return {}
     y = np.array([value for _, value in control])
@@ -85,7 +88,7 @@ def control_of(facts: Facts, target: Target) -> dict[str, Any]:
         error = control_error(y, mean)
         found["error"] = None if error is None else error.to_json()
     if target.goal.has_best:
-        chosen = [values[r.id] for r in facts.requests if r.arm is Arm.CHOSEN and r.id in values]
+        chosen = [values[r.candidate_id] for r in asked if r.arm is Arm.CHOSEN]
         found_by_chance = acceleration(target.merit(y), target.merit(np.array(chosen, dtype=np.float64)))
         found["acceleration"] = None if found_by_chance is None else found_by_chance.to_json()
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -82,6 +83,19 @@ class Prediction:
             None if self.draws is None else self.draws[:, rows],
             self.classes,
             None if self.probabilities is None else self.probabilities[rows],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Several predictions by one model, one below the other; at least one."""
+        draws = [part.draws for part in parts if part.draws is not None]
+        probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+        return cls(
+            np.concatenate([part.mean for part in parts]),
+            np.concatenate([part.std for part in parts]),
+            np.concatenate(draws, axis=1) if draws else None,
+            parts[0].classes,
+            np.concatenate(probabilities) if probabilities else None,
         )
 
     def _checked_probabilities(self, n_candidates: int) -> Floats:

@@ -13,6 +13,7 @@ from active_learning.domain.label import Label
 from active_learning.domain.protocols import BudgetRule, StoppingRule
 from active_learning.domain.request import Arm, Purpose, RequestState
 from active_learning.domain.target import Target
+from active_learning.engine.answering import answered
 from active_learning.engine.deciding import is_given_up, newest_attempts, owed_retries
 from active_learning.store import Facts
 
@@ -131,8 +132,8 @@ def progress_of(
 def _n_training(facts: Facts, labels: Sequence[Label]) -> int:
     """Labels that were not asked for the test set. Of labels known before the first round it has a share, too: then
     this is a few too many, where it does not matter."""
-    of_test = {r.id for r in facts.requests if r.arm is Arm.TEST}
-    return sum(label.request_id not in of_test for label in labels)
+    asked = answered(facts.requests, labels)
+    return sum(x.candidate_id not in asked or asked[x.candidate_id].arm is not Arm.TEST for x in labels)
 
 
 def _error_of(record: RoundRecord) -> float | None:

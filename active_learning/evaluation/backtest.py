@@ -143,6 +143,7 @@ def plan_of(wanted: Backtest) -> Plan:
     if wanted.max_labels is not None:
         rule = {"any": [{"kind": "labels", "max": wanted.max_labels}]}
         tables = {name: ({**one, "stopping": rule}, base) for name, (one, base) in tables.items()}
+    _check_modules(tables)
     _check_strategies(tables, kit)
     return Plan(replace(wanted, labels=table), kit, tables)
 
@@ -167,6 +168,20 @@ def _variant(file: CampaignFile, kit: Kit, name: str, path: Path) -> tuple[Mappi
                 " one target, pool and features."
             )
     return other.tables, other.path
+
+
+def _check_modules(tables: Mapping[str, tuple[Mapping[str, Any], Path]]) -> None:
+    """A process imports one module of a name: of two that lie beside two campaign files it would take either."""
+    said = json.dumps([one for one, _ in tables.values()], default=str)
+    places: dict[str, set[Path]] = {}
+    for folder in {base.parent for _, base in tables.values()}:
+        for path in folder.glob("*.py"):
+            if f'"{path.stem}:' in said:  # a kind names it
+                places.setdefault(path.name, set()).add(path.resolve())
+    for name, paths in sorted(places.items()):
+        if len(paths) > 1:
+            listed = " and ".join(map(str, sorted(paths)))
+            raise UserError(f"Two files are called {name}, {listed}: replays could take one for the other. Rename one.")
 
 
 def _check_strategies(tables: Mapping[str, tuple[Mapping[str, Any], Path]], kit: Kit) -> None:

@@ -24,13 +24,13 @@ __all__ = ["main", "replay_into"]
 
 
 def replay_into(ground: Ground, order: Order, path: Path, scratch: Path) -> None:
-    """Replay and write the result, whole or not at all."""
+    """Replay and write the result, whole or not at all; beside `scratch` while it is written, on the same disk."""
     rmtree(scratch, ignore_errors=True)
     try:
         text = replay(ground, order, scratch).to_text()
     finally:
         rmtree(scratch, ignore_errors=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = scratch.with_suffix(".json")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 

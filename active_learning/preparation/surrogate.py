@@ -49,14 +49,7 @@ class PreparedModel:
             raise ContractError(f"X has shape (n_candidates, n_features), got {np.shape(X)}")
         rows = max(1, _BLOCK_VALUES // max(len(self.preparation.names), X.shape[1], 1))
         parts = [self._block(X[start : start + rows], start) for start in range(0, len(X), rows) or (0,)]
-        if len(parts) == 1:
-            return parts[0]
-        draws = [part.draws for part in parts if part.draws is not None]
-        return Prediction(
-            np.concatenate([part.mean for part in parts]),
-            np.concatenate([part.std for part in parts]),
-            np.concatenate(draws, axis=1) if draws else None,
-        )
+        return parts[0] if len(parts) == 1 else Prediction.joined(parts)
 
     def _block(self, X: Floats, first_row: int) -> Prediction:
         return self.model.predict(self.preparation.transform(X, first_row=first_row))

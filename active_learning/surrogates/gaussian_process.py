@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from pydantic import Field
 from active_learning.domain.options import Options
 from active_learning.surrogates.checks import checked_training
 from active_learning.surrogates.gaussian_kernel import KERNELS, Kernel
-from active_learning.surrogates.gaussian_likelihood import most_probable
+from active_learning.surrogates.gaussian_likelihood import LengthScales, most_probable
 from active_learning.surrogates.gaussian_posterior import FittedGaussianProcess
 from active_learning.surrogates.settings import changed
 from active_learning.surrogates.standardized import StandardFeatures, StandardTarget, one_thread
@@ -28,7 +28,11 @@ class GaussianProcessOptions(Options):
     kernel: Kernel = Field(
         "matern_52", description="How smooth the target is: 'matern_32' has one derivative, 'matern_52' two, 'rbf' all."
     )
-    ard: bool = Field(True, description="Each feature has its own length scale; otherwise they share one.")
+    length_scales: LengthScales = Field(
+        "free",
+        description="One 'common' to all features; one for each feature, 'near_common': more honest stds; or 'free' of "
+        "each other: finds the features that matter.",
+    )
     max_iterations: int = Field(
         100, ge=1, le=10_000, description="Steps at most in each of the two searches for length scales and noise."
     )
@@ -48,8 +52,8 @@ class GaussianProcess:
 
     @property
     def settings(self) -> Mapping[str, tuple[Any, ...]]:
-        """Kernels, the roughest first, and whether each feature has its own length scale."""
-        return {"kernel": KERNELS, "ard": (False, True)}
+        """Kernels, the roughest first, and how free the features' length scales are."""
+        return {"kernel": KERNELS, "length_scales": get_args(LengthScales)}
 
     def with_settings(self, settings: Mapping[str, Any]) -> Self:
         """The same surrogate with these options.
@@ -78,5 +82,7 @@ class GaussianProcess:
         features, (target, t) = StandardFeatures.of(X), StandardTarget.of(y)
         Z, options = features.standard(X), self.options
         with one_thread():
-            lengths, noise = most_probable(Z, t, options.kernel, ard=options.ard, max_iterations=options.max_iterations)
+            lengths, noise = most_probable(
+                Z, t, options.kernel, length_scales=options.length_scales, max_iterations=options.max_iterations
+            )
         return FittedGaussianProcess(options.kernel, features, target, lengths, noise, Z, t)

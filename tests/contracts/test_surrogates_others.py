@@ -19,7 +19,7 @@ class TestGaussianProcess(SurrogateContract):
 class TestGaussianProcessWithOneLengthScale(SurrogateContract):
     @pytest.fixture
     def surrogate(self) -> Surrogate:
-        return GaussianProcess(GaussianProcess.Options(kernel="rbf", ard=False))
+        return GaussianProcess(GaussianProcess.Options(kernel="rbf", length_scales="common"))
 
 
 class TestSupportVector(SurrogateContract):

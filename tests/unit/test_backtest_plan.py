@@ -124,6 +124,15 @@ def test_a_variant_may_not_be_called_as_a_strategy(tmp_path: Path) -> None:
         plan_of(wanted(tmp_path, variants={"random": other_file(tmp_path)}))
 
 
+def test_two_modules_of_one_name_are_refused_since_a_process_would_load_only_one(tmp_path: Path) -> None:
+    path = other_file(tmp_path, surrogate={"kind": "mine:Model"})
+    for folder in (tmp_path, path.parent):
+        (folder / "mine.py").write_text("from active_learning.testing.fakes import NearestLabel as Model\n")
+        (folder / "setup.py").touch()
+    with pytest.raises(UserError, match=r"Two files are called mine\.py"):
+        plan_of(wanted(tmp_path, variants={"v": path}))
+
+
 def test_a_column_that_is_missing_and_a_value_that_is_none_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "v.csv", [("AgAl", "1.0"), ("AgAu", "much")])
     with pytest.raises(UserError, match=r"v\.csv, column 'energy': row 2"):

@@ -222,6 +222,59 @@ def test_a_ground_of_arrays_keeps_the_order_of_its_rows(tmp_path: Path) -> None:
     assert Ground.of_arrays(tmp_path / "other", ["x"] * 40, X, y).fingerprint != ground.fingerprint
 
 
+def arrays(folder: Path, y: Any = None, *, n: int = 200) -> Ground:
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(n, 3))
+    return Ground.of_arrays(folder, ["x"] * n, X, X[:, 0] + 0.3 * rng.normal(size=n) if y is None else y(X))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "in_flight", "least", "most"), [(1, 8, 0.95, 1.0), (8, 8, 0.15, 0.6), (1, 1, 0.95, 1.0)]
+)
+def test_with_heavy_tails_workers_are_busy_where_nobody_waits_for_the_slowest(
+    tmp_path: Path, batch_size: int, in_flight: int, least: float, most: float
+) -> None:
+    """The time that one worker needs for all is known; with eight the utilization follows from when the last began."""
+    ground = arrays(tmp_path)
+    tables = {
+        "target": {"property": "p", "goal": "maximize"},
+        "surrogate": {"kind": "active_learning.testing.fakes:NearestLabel"},
+        "rounds": {"initial": 8, "batch_size": batch_size, "max_in_flight": in_flight},
+        "stopping": {"any": [{"kind": "labels", "max": 100}]},
+    }
+    labeling = Labeling(3600.0, 1.0, decision_s=60.0)
+    order = Order("a", 1, tables, tmp_path / "x.toml", labeling=labeling, told=tuple(range(8)))
+    found = replay(ground, order, tmp_path / "scratch")
+    assert len(found.labels) == 100
+    assert found.utilization is not None
+    assert least <= found.utilization <= most
+    times = [labeling.time_s(ground.ids[label.row], 1, 1) for label in found.labels[8:]]
+    starts = [label.time_s - time_s for label, time_s in zip(found.labels[8:], times, strict=True)]
+    assert found.usage["busy_s"] <= sum(times)
+    if in_flight == 1:
+        # Each label is followed by a decision; the last one is not waited for.
+        assert found.usage["horizon_s"] == pytest.approx(sum(times[:-1]) + 60.0 * 92, abs=1.0)
+        assert found.usage["horizon_s"] == pytest.approx(max(starts), abs=1.0)
+
+
+def test_classes_are_replayed_and_their_error_is_that_of_the_rest(tmp_path: Path) -> None:
+    """The third class is so rare that the first models do not know it."""
+    ground = arrays(tmp_path, lambda X: (X[:, 0] > 0) + (X[:, 0] > 2).astype(float))
+    tables = {
+        "target": {"property": "metal", "goal": "classify"},
+        "surrogate": FOREST,
+        "acquisition": {"kind": "margin"},
+        "rounds": {"initial": 6, "batch_size": 6, "max_in_flight": 6},
+        "stopping": {"any": [{"kind": "labels", "max": 18}]},
+    }
+    found = replay(ground, Order("a", 1, tables, tmp_path / "x.toml", told=(0, 1, 2, 3, 4, 5)), tmp_path / "scratch")
+    assert set(ground.values[found.rows[:6]]) == {0.0, 1.0}
+    assert 2.0 in ground.values
+    shares = [seen.errors["accuracy"] for seen in found.rounds]
+    assert len(shares) == 3
+    assert all(0.5 < share < 1.0 for share in shares)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

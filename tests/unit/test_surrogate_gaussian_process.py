@@ -53,15 +53,15 @@ def _peer(model: FittedGaussianProcess, leave_out: int | None = None) -> Any:
 
 
 @EACH_KERNEL
-@pytest.mark.parametrize("ard", [True, False])
-def test_it_predicts_what_scikit_learn_predicts(kernel: Any, ard: bool) -> None:
+@pytest.mark.parametrize("scales", ["common", "near_common", "free"])
+def test_it_predicts_what_scikit_learn_predicts(kernel: Any, scales: Any) -> None:
     X, y = _data()
-    model = _fit(X[:40], y[:40], kernel=kernel, ard=ard)
+    model = _fit(X[:40], y[:40], kernel=kernel, length_scales=scales)
     mean, std = _peer(model).predict((X - X[:40].mean(axis=0)) / X[:40].std(axis=0), return_std=True)
     prediction = model.predict(X)
     np.testing.assert_allclose(prediction.mean[:, 0], y[:40].mean() + y[:40].std() * mean, rtol=1e-8)
     np.testing.assert_allclose(prediction.std[:, 0], y[:40].std() * std, rtol=1e-8)
-    assert (np.ptp(model.length_scales) == 0) == (not ard)
+    assert (np.ptp(model.length_scales) == 0) == (scales == "common")
 
 
 @EACH_KERNEL
@@ -115,8 +115,8 @@ def test_the_posterior_of_its_settings_is_that_of_the_textbook(kernel: Any, n_sc
 
 def test_its_settings_cannot_be_bettered_nearby() -> None:
     X, y = _data()
-    model = _fit(X, y, ard=False)
-    lengths, noise = most_probable(model.Z, model.t, "matern_52", ard=False, max_iterations=500)
+    model = _fit(X, y, length_scales="common")
+    lengths, noise = most_probable(model.Z, model.t, "matern_52", length_scales="common", max_iterations=500)
     theta = np.log([lengths[0], noise])
     priors = Priors.of_lengths(np.sqrt(2) + np.log(4) / 2 + np.log(12) / 2, np.sqrt(3), 1)
     best, gradient = negative_log_posterior(theta, model.Z, model.t, "matern_52", priors)
@@ -127,8 +127,8 @@ def test_its_settings_cannot_be_bettered_nearby() -> None:
 
 def test_own_length_scales_stay_around_the_common_one() -> None:
     X, y = _data()
-    model = _fit(X, y)
-    common, _noise = most_probable(model.Z, model.t, "matern_52", ard=False, max_iterations=500)
+    model = _fit(X, y, length_scales="near_common")
+    common, _noise = most_probable(model.Z, model.t, "matern_52", length_scales="common", max_iterations=500)
     theta = np.log(np.append(model.length_scales, model.noise))
     priors = Priors.of_lengths(np.log(common[0]), 0.5, 4)
     _value, gradient = negative_log_posterior(theta, model.Z, model.t, "matern_52", priors)
@@ -185,10 +185,10 @@ def test_no_function_cannot_be_drawn() -> None:
         _fit(X, y).draws(X, 0, rng=np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("ard", [True, False])
-def test_importances_are_shares_in_the_squared_slope_of_the_mean(ard: bool) -> None:
+@pytest.mark.parametrize("scales", ["common", "near_common", "free"])
+def test_importances_are_shares_in_the_squared_slope_of_the_mean(scales: Any) -> None:
     X, y = _data()
-    model = _fit(X, y, ard=ard)
+    model = _fit(X, y, length_scales=scales)
     step = 1e-5 * X.std(axis=0)
     slopes = [(model.predict(X + unit).mean - model.predict(X - unit).mean)[:, 0] / 2e-5 for unit in np.diag(step)]
     squares = np.square(slopes).mean(axis=1)
@@ -352,8 +352,8 @@ def test_settings_are_options_with_values_worth_trying() -> None:
     plug_in = GaussianProcess(GaussianProcess.Options(max_iterations=7))
     for name, values in plug_in.settings.items():
         assert getattr(GaussianProcess.Options(), name) in values
-    changed = plug_in.with_settings({"kernel": "rbf", "ard": False})
-    assert changed.options == GaussianProcess.Options(kernel="rbf", ard=False, max_iterations=7)
+    changed = plug_in.with_settings({"kernel": "rbf", "length_scales": "common"})
+    assert changed.options == GaussianProcess.Options(kernel="rbf", length_scales="common", max_iterations=7)
     assert plug_in.options.kernel == "matern_52"
 
 
