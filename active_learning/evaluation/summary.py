@@ -28,8 +28,8 @@ BASELINE = "random"
 
 _MOST_POINTS = 400
 """Of a curve in the summary."""
-_SHARES = tuple(share / 20 for share in range(1, 21))
-"""Of the best, at which the acceleration is told."""
+_N_SHARES = 20
+"""Of what both strategies find, at which the acceleration is told."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ def compare(
 
     - `area`, `found`, `error_area`, `error`: differences, these less the others.
     - `acceleration`: labels that the others need divided by labels that these need, until the mean curve is as high as
-      the highest point that both reach (`at`; in each resample its own); `accelerations` the same at given fractions
-      found, without an interval where too many resamples do not come so high.
+      the highest point that both reach (`at`; in each resample its own); `accelerations` the same at smaller
+      fractions, without an interval where too many resamples do not come so high.
     - `enhancement`: mean fraction found divided by that of the others after the last label (`end`), and where it is
       largest (`max`, after `n_labels`; its interval is of that number of labels, so that being picked as the largest
       shows in the number, but not in the interval).
@@ -185,7 +185,8 @@ def compare(
         highest = float(min(mine.mean[-1], theirs.mean[-1]))
         found["acceleration"] = _at(highest, acceleration(mine, theirs, drawn, least=0.0))
         found["accelerations"] = [
-            _at(share, acceleration(mine, theirs, drawn, level=share)) for share in _SHARES if share <= highest
+            _at(share, acceleration(mine, theirs, drawn, level=share, least=0.0))
+            for share in (highest * np.arange(1, _N_SHARES + 1) / _N_SHARES).tolist()
         ]
         found["enhancement"] = _enhancements(mine, theirs, drawn)
     errors = tuple(measures.learning(r, length.n_first, length.n_labels) for r in (replays, others))

@@ -103,12 +103,13 @@ def factors_figure(summary: Summary) -> Figure | None:
     for ax in (left, right):
         ax.axhline(1.0, color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         ax.set_ylim(0, None)
-    left.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    left.set_xlim(0, None)
+    left.xaxis.set_major_formatter(PercentFormatter(1.0))
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.label_axes(left, "fraction of the best found", f"labels of {summary['baseline']} / labels", "acceleration")
     style.label_axes(right, "labels", f"found / found by {summary['baseline']}", "enhancement")
     if any(against.get("enhancement") for against in compared.values()):
-        style.legend(right, loc="upper right")
+        style.legend(right, loc="lower right")
     return figure
 
 

@@ -81,9 +81,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=_number, percent=_percent, between=_between, duration=numbers.duration, labeling=_labeling, plain=numbers.plain
-    )
+    environment.filters.update(number=_number, percent=_percent, between=_between, labeling=_labeling)
+    environment.filters.update(duration=numbers.duration, plain=numbers.plain)
     return environment
 
 

@@ -118,7 +118,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     arguments = parser.parse_args()
     surrogate = {} if arguments.trees is None else {"kind": "random_forest", "n_trees": arguments.trees}
-    written: dict[str, Any] = {"labels": arguments.labels, "labeling": LABELING.to_json(), "tables": {}}
+    written: dict[str, Any] = {
+        "labels": arguments.labels,
+        "labeling": LABELING.to_json(),
+        "surrogate": surrogate or "the default",
+        "tables": {},
+    }
     for name in arguments.tables:
         table = TABLES[name]()
         folder = RESULTS / "asynchrony.campaign" / name.replace(" ", "-")

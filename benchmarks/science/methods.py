@@ -20,35 +20,34 @@ _COMMITTEE = {
 _UCB = {"kind": "upper_confidence_bound"}
 _EMG = {"kind": "expected_model_gain"}
 
+_EI = {"kind": "expected_improvement"}
+_GP = {"kind": "gaussian_process"}
+_FOREST = {"kind": "random_forest", "n_trees": 100}
+_DIVERSE, _FANTASIES, _TOP = ({"kind": kind} for kind in ("diverse", "fantasies", "top"))
+_JOINT = {"kind": "variance_reduction"}
+
+
+def _of(surrogate: Any, acquisition: Any, selection: Any) -> Mapping[str, Any]:
+    return {"surrogate": surrogate, "acquisition": acquisition, "selection": selection}
+
+
 CAMPAIGNS: Mapping[str, Mapping[str, Any]] = {
     "motherlode": {},
-    "com ucb top": {"surrogate": _COMMITTEE, "acquisition": _UCB, "selection": {"kind": "top"}},
-    "com ucb diverse": {"surrogate": _COMMITTEE, "acquisition": _UCB, "selection": {"kind": "diverse"}},
-    "com ucb fant": {"surrogate": _COMMITTEE, "acquisition": _UCB, "selection": {"kind": "fantasies"}},
-    "com ucb.5 fant": {
-        "surrogate": _COMMITTEE, "acquisition": _UCB | {"n_sigma": 0.5}, "selection": {"kind": "fantasies"}
-    },
-    "com ucb2 fant": {
-        "surrogate": _COMMITTEE, "acquisition": _UCB | {"n_sigma": 2.0}, "selection": {"kind": "fantasies"}
-    },
-    "com ei fant": {
-        "surrogate": _COMMITTEE, "acquisition": {"kind": "expected_improvement"}, "selection": {"kind": "fantasies"}
-    },
-    "com adaptive": {"surrogate": _COMMITTEE, "acquisition": {"kind": "adaptive"}, "selection": {"kind": "top"}},
-    "gp ucb fant": {
-        "surrogate": {"kind": "gaussian_process"}, "acquisition": _UCB, "selection": {"kind": "fantasies"}
-    },
-    "rf ucb fant": {"surrogate": {"kind": "random_forest"}, "acquisition": _UCB, "selection": {"kind": "fantasies"}},
-    "rf gain vr": {
-        "surrogate": {"kind": "random_forest"}, "acquisition": _EMG, "selection": {"kind": "variance_reduction"}
-    },
-    "com gain vr": {"surrogate": _COMMITTEE, "acquisition": _EMG, "selection": {"kind": "variance_reduction"}},
-    "gp gain vr": {
-        "surrogate": {"kind": "gaussian_process"}, "acquisition": _EMG, "selection": {"kind": "variance_reduction"}
-    },
-    "rf unc diverse": {
-        "surrogate": {"kind": "random_forest"}, "acquisition": {"kind": "uncertainty"}, "selection": {"kind": "diverse"}
-    },
+    "com ucb top": _of(_COMMITTEE, _UCB, _TOP),
+    "com ucb diverse": _of(_COMMITTEE, _UCB, _DIVERSE),
+    "com ucb fant": _of(_COMMITTEE, _UCB, _FANTASIES),
+    "com ucb2 diverse": _of(_COMMITTEE, _UCB | {"n_sigma": 2.0}, _DIVERSE),
+    "com ei fant": _of(_COMMITTEE, _EI, _FANTASIES),
+    "com ei diverse": _of(_COMMITTEE, _EI, _DIVERSE),
+    "com adaptive": _of(_COMMITTEE, {"kind": "adaptive"}, _TOP),
+    "gp ei fant": _of(_GP, _EI, _FANTASIES),
+    "gp ucb diverse": _of(_GP, _UCB, _DIVERSE),
+    "rf ucb diverse": _of(_FOREST, _UCB, _DIVERSE),
+    "rf gain vr": _of(_FOREST, _EMG, _JOINT),
+    "com gain vr": _of(_COMMITTEE, _EMG, _JOINT),
+    "gp gain vr": _of(_GP, _EMG, _JOINT),
+    "rf unc diverse": _of(_FOREST, {"kind": "uncertainty"}, _DIVERSE),
+    "com gain diverse": _of(_COMMITTEE, _EMG, _DIVERSE),
 }
 """Name -> tables of the campaign file; `motherlode` is what a file without these tables gets."""
 

@@ -13,15 +13,9 @@ Needs the packages of benchmarks/science/requirements.txt and the tables in ../s
 
 from __future__ import annotations
 
-import os
-
-# Before numpy is loaded: each run has one core to itself.
-_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
-for _name in _LIMITS:
-    os.environ.setdefault(_name, "1")
-
 import argparse
 import json
+import os
 import tempfile
 import time
 import traceback
@@ -42,6 +36,7 @@ from active_learning.evaluation.ground import Ground
 from active_learning.evaluation.replay import replay
 from active_learning.evaluation.replayed import Order
 
+_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 RESULTS = Path(__file__).parents[1] / "results" / "science"
 GOALS = ("maximize", "learn")
 N_FIRST, BATCH, N_LABELS = 20, 5, 120
@@ -110,7 +105,7 @@ def run(task: Task) -> dict[str, Any]:
         else:
             rows, warnings = _peer(task, table)
         found |= {"rows": rows, "warnings": dict(warnings)}
-    except Exception as error:  # a peer may raise anything, and one run must not end the others
+    except Exception as error:  # noqa: BLE001 - a peer may raise anything, and one run must not end the others
         found |= {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     found |= {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - began}
     task.path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +140,8 @@ def main() -> None:
     ]
     missing = [task for task in tasks if not is_done(task)]
     print(f"{len(tasks) - len(missing)} of {len(tasks)} runs are there")
+    # Each run has one core to itself: the processes that are started read this before they load numpy.
+    os.environ.update(dict.fromkeys(_LIMITS, "1"))
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(run, task): task for task in missing}
         for count, future in enumerate(as_completed(futures), 1):

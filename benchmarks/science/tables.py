@@ -27,7 +27,7 @@ __all__ = ["TABLES", "Table"]
 Floats = NDArray[np.float64]
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-MOST = 5_000
+MOST = 2_500
 """Of a larger table as many rows are drawn, always the same: what a peer takes for 50,000 is not what is asked here."""
 
 
@@ -94,7 +94,7 @@ def _formation_enthalpy() -> Table:
 
 
 def _conductivity() -> Table:
-    """Of holes, in constant relaxation time (Ricci et al., 2017); on a logarithmic scale, since it spans nine decades."""
+    """Of holes, in constant relaxation time (Ricci et al., 2017). A logarithm, since it spans nine decades."""
     folder = resources.files("matminer.utils.data_files") / "mp_transport"
     packed = (folder / "transport_database.tar.xz").read_bytes()
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:xz") as tar:
