@@ -19,6 +19,7 @@ _MODULES = (
     "flows.cli.run",
     "flows.cli.check",
     "flows.cli.status",
+    "flows.cli.backtest",
     "active_learning.reporting.writing",
     "active_learning.pools.prototypes",
     "active_learning.pools.structures",

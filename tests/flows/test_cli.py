@@ -12,7 +12,7 @@ import pytest
 
 COMMANDS = (
     *("init", "check", "run", "tick", "ui", "status", "report", "export", "tell"),
-    *("pause", "resume", "plugins", "doctor"),
+    *("pause", "resume", "backtest", "plugins", "doctor"),
 )
 
 
