@@ -101,7 +101,7 @@ _NOTES = {
     '`kind = "modAL.models:CommitteeRegressor"` is short for `kind = "modal"` with '
     '`learner = "modAL.models:CommitteeRegressor"`.',
     "acquisition": 'Without this table: `kind = "upper_confidence_bound"`; for the goal `learn` `expected_model_gain`, '
-    'for `classify` `entropy`. A modAL query strategy may stand as the kind itself: '
+    "for `classify` `entropy`. A modAL query strategy may stand as the kind itself: "
     '`kind = "modAL.acquisition:max_EI"` is short for `kind = "modal"` with '
     '`strategy = "modAL.acquisition:max_EI"`; the other keys are the strategy\'s arguments.',
     "selection": "Without this table: what fits the other two. `fantasies` where the acquisition can score again what "
