@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +34,10 @@ class CampaignRecord:
     read, dropped : how many the pool read; reason -> how many it did not take
     not_featurized : candidate id -> reason; these are not among the rows of `X`
     requests, labels : in the order they were planned and came in; labels of every property, references excluded
-    prediction : the newest model's, one row for each row of `X`, n_targets = 1; None before the first model
+    prediction : the newest model's, one row for each row of `X`, n_targets = 1; None before the first model. That of a
+        classification has probabilities
+    control : what the candidates drawn at random say, as `active_learning.api.status.control_of` gives it; empty without
+        labels of the control
     """
 
     name: str
@@ -58,6 +61,7 @@ class CampaignRecord:
     requests: tuple[Request, ...]
     labels: tuple[Label, ...]
     prediction: Prediction | None
+    control: Mapping[str, Any] = field(default_factory=dict)
 
     def rows_of(self, candidate_ids: Iterable[str]) -> dict[str, int]:
         """The rows of those candidates that have one."""

@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from active_learning.api.record import CampaignRecord
+from active_learning.api.status import control_of
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.request import Purpose
 from active_learning.engine.assembly import Kit
@@ -19,11 +20,14 @@ __all__ = ["record_of"]
 
 
 def _prediction(facts: Facts, blobs: Blobs) -> Prediction | None:
-    name = next((record.predictions for record in reversed(facts.rounds) if record.predictions), None)
-    if name is None:
+    newest = next((record for record in reversed(facts.rounds) if record.predictions), None)
+    if newest is None or newest.predictions is None:
         return None
-    beliefs = np.load(blobs.path(name), allow_pickle=False)
-    return Prediction(beliefs[:, :1], beliefs[:, 1:2])
+    beliefs = np.load(blobs.path(newest.predictions), allow_pickle=False)
+    mean, std = beliefs[:, :1], beliefs[:, 1:2]
+    if not newest.classes:
+        return Prediction(mean, std)
+    return Prediction(mean, std, None, np.array(newest.classes), beliefs[:, 2:])
 
 
 def record_of(facts: Facts, kit: Kit, blobs: Blobs, now: datetime) -> CampaignRecord:
@@ -58,4 +62,5 @@ def record_of(facts: Facts, kit: Kit, blobs: Blobs, now: datetime) -> CampaignRe
         requests=tuple(r for r in facts.requests if r.purpose is Purpose.CANDIDATE),
         labels=tuple(label for label in facts.labels if label.candidate_id not in references),
         prediction=_prediction(facts, blobs),
+        control=control_of(facts, kit.target),
     )

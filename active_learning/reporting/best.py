@@ -10,9 +10,11 @@ import numpy as np
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.label import Label
 from active_learning.domain.metrics import z_scores
-from active_learning.domain.request import Request
+from active_learning.domain.request import Arm, Request
 
 __all__ = ["BestMaterial", "best_table", "distinct_best", "formula_of", "is_told", "material_key", "prediction_z"]
+
+_ARMS = {Arm.DESIGN: "first design", Arm.CONTROL: "control", Arm.TEST: "test set"}
 
 
 def prediction_z(label: Label, request: Request) -> float | None:
@@ -42,10 +44,14 @@ class BestMaterial:
 
     @property
     def chosen_by(self) -> str:
-        """Who wanted the value: the first design, the model, or a person; or that the pool brought it along."""
+        """Who wanted the value: the first design, the model, chance, the test set, or a person; or that the pool
+        brought it along."""
         if self.request is None:
             return "told" if is_told(self.label) else "known before"
-        return "first design" if self.request.mean is None else "model"
+        if self.request.arm is Arm.CHOSEN:
+            # Stores that are older than the arms call the first design chosen, too.
+            return "first design" if self.request.mean is None else "model"
+        return _ARMS[self.request.arm]
 
     @property
     def z(self) -> float | None:

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Label
-from active_learning.domain.request import Purpose, Request, RequestState
+from active_learning.domain.request import Arm, Purpose, Request, RequestState
+from active_learning.engine.answering import answered
 
 __all__ = [
     "Comparison",
+    "answers",
+    "arm_of",
     "candidate_requests",
     "design_rounds",
     "failed_attempts",
@@ -23,6 +26,7 @@ __all__ = [
     "newest_round",
     "out_of_fold",
     "prospective",
+    "request_of_label",
     "round_of_label",
 ]
 
@@ -56,6 +60,34 @@ def candidate_requests(record: CampaignRecord) -> tuple[Request, ...]:
 def label_of_request(record: CampaignRecord) -> dict[str, Label]:
     """Request id -> the label of the target that its job gave."""
     return {label.request_id: label for label in record.target_labels if label.request_id is not None}
+
+
+def answers(record: CampaignRecord) -> dict[str, Label]:
+    """Request id -> the label of the target that answers it: of its job, or told by a person who was asked."""
+    labels = {label.candidate_id: label for label in record.target_labels}
+    return {request.id: labels[candidate] for candidate, request in answered(record.requests, labels.values()).items()}
+
+
+def request_of_label(record: CampaignRecord) -> list[Request | None]:
+    """The request that each label of the record answers, in their order; None for one that nobody asked for.
+
+    A label of another property, which a job gave beside the target's, has the request of its job.
+    """
+    by_id = {request.id: request for request in record.requests}
+    of_target = answered(record.requests, record.target_labels)
+    return [
+        by_id.get(label.request_id or "")
+        or (of_target.get(label.candidate_id) if label.property == record.target.property else None)
+        for label in record.labels
+    ]
+
+
+def arm_of(request: Request, designs: frozenset[int]) -> Arm:
+    """How a candidate came to be asked for; `designs` are the numbers of `design_rounds`.
+
+    Stores that are older than the arms call everything chosen, the first design too.
+    """
+    return Arm.DESIGN if request.arm is Arm.CHOSEN and request.round in designs else request.arm
 
 
 def round_of_label(record: CampaignRecord) -> list[int | None]:
@@ -98,16 +130,20 @@ def out_of_fold(record: CampaignRecord, round_record: RoundRecord | None) -> Com
     return Comparison.of([(values[c], *pair) for c, pair in predicted.items() if c in values])
 
 
-def prospective(record: CampaignRecord, *, up_to: int | None = None) -> Comparison:
-    """Labels beside what the model predicted when it chose the candidate, before anybody knew.
+def prospective(record: CampaignRecord, *, arm: Arm = Arm.CHOSEN, up_to: int | None = None) -> Comparison:
+    """Labels beside what the model predicted when their candidates were asked for, before anybody knew.
 
-    Only requests of rounds up to `up_to`, if it is given.
+    Only requests of one arm, and of rounds up to `up_to`, if it is given.
     """
-    labels = label_of_request(record)
+    labels = answers(record)
     return Comparison.of(
         [
             (labels[r.id].value, r.mean, r.std)
             for r in candidate_requests(record)
-            if r.id in labels and r.mean is not None and r.std is not None and (up_to is None or r.round <= up_to)
+            if r.id in labels
+            and r.arm is arm
+            and r.mean is not None
+            and r.std is not None
+            and (up_to is None or r.round <= up_to)
         ]
     )

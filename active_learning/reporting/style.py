@@ -18,6 +18,7 @@ from active_learning.reporting.numbers import shortened
 __all__ = [
     "ACCENT",
     "BEST",
+    "CONTROL",
     "FAILED",
     "GOOD",
     "GRID",
@@ -25,6 +26,7 @@ __all__ = [
     "MUTED",
     "PAPER",
     "ROUND_COLORS",
+    "TEST",
     "label_axes",
     "legend",
     "new_figure",
@@ -44,6 +46,8 @@ ACCENT = "#0b63a8"
 BEST = "#d95f02"
 GOOD = "#0d8a6a"
 FAILED = "#b3384f"
+CONTROL = "#8a4fa8"
+TEST = "#8a6d00"
 _DARK = {
     PAPER: "#171c24",
     INK: "#e8ecf1",
@@ -53,6 +57,8 @@ _DARK = {
     BEST: "#ff9a4d",
     GOOD: "#35c79e",
     FAILED: "#f2778c",
+    CONTROL: "#cf9bea",
+    TEST: "#e0bf45",
 }
 ROUND_COLORS = "viridis"
 
