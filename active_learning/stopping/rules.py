@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from active_learning.domain.campaign import Progress, Verdict
-from active_learning.domain.options import Options
+from active_learning.domain.options import Options as BaseOptions
 from active_learning.stopping.wording import counted, with_unit
 
 __all__ = ["Labels", "NoImprovement", "PoolExhausted", "UncertaintyBelow"]
@@ -14,7 +14,7 @@ __all__ = ["Labels", "NoImprovement", "PoolExhausted", "UncertaintyBelow"]
 class Labels:
     """Stop at a number of labels; nothing is requested beyond it."""
 
-    class Options(Options):
+    class Options(BaseOptions):
         """Keys of a ``[[stopping]]`` table of kind `labels`."""
 
         max: int = Field(..., ge=1, description="Labels to pay for; what the first design takes counts too.")
@@ -40,7 +40,7 @@ class Labels:
 class NoImprovement:
     """Stop after so many settled rounds that did not better the best label."""
 
-    class Options(Options):
+    class Options(BaseOptions):
         """Keys of a ``[[stopping]]`` table of kind `no_improvement`."""
 
         rounds: int = Field(..., ge=1, description="Settled rounds without an improvement.")
@@ -86,7 +86,7 @@ class NoImprovement:
 class UncertaintyBelow:
     """Stop once the model is sure enough of every candidate that could still be chosen."""
 
-    class Options(Options):
+    class Options(BaseOptions):
         """Keys of a ``[[stopping]]`` table of kind `uncertainty_below`."""
 
         std: float = Field(
@@ -112,7 +112,7 @@ class UncertaintyBelow:
 class PoolExhausted:
     """Stop when no candidate is left and none is on its way."""
 
-    class Options(Options):
+    class Options(BaseOptions):
         """Keys of a ``[[stopping]]`` table of kind `pool_exhausted`: none."""
 
     def __init__(self, options: Options) -> None:
