@@ -36,8 +36,8 @@ class CampaignRecord:
     requests, labels : in the order they were planned and came in; labels of every property, references excluded
     prediction : the newest model's, one row for each row of `X`, n_targets = 1; None before the first model. That of a
         classification has probabilities
-    control : what the candidates drawn at random say, as `active_learning.api.status.control_of` gives it; empty without
-        labels of the control
+    control : what the candidates drawn at random say, as `active_learning.api.status.control_of` gives it; empty
+        without labels of the control
     """
 
     name: str

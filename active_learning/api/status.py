@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from active_learning.config import read_header
-from active_learning.domain.campaign import Phase, Settings
+from active_learning.domain.campaign import Phase, RoundRecord, Settings
 from active_learning.domain.label import Label
 from active_learning.domain.request import Arm, Purpose, RequestState
 from active_learning.domain.target import Goal, Target
@@ -94,6 +94,14 @@ def control_of(facts: Facts, target: Target) -> dict[str, Any]:
     return found
 
 
+def _forecast(facts: Facts, target: Target, model: RoundRecord | None) -> str | None:
+    """What the model's choices of the newest round are worth, while they are on their way."""
+    if model is None or facts.phase is not Phase.ACTIVE:
+        return None
+    n_chosen = sum(r.round == model.number and r.arm is Arm.CHOSEN and r.attempt == 1 for r in facts.requests)
+    return forecast_sentence(model.forecast, target, n_chosen) if n_chosen else None
+
+
 def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
     """The stable JSON object of `motherlode status --json`; `holder` is the process that works on it now."""
     target = target_of(facts)
@@ -134,9 +142,7 @@ def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
         "test_metrics": dict(model.test_metrics) if model else {},
         "calibration": dict(model.calibration) if model and model.calibration else {},
         "forecast": dict(model.forecast) if model else {},
-        "forecast_sentence": forecast_sentence(model.forecast, target, model.n_picks)
-        if model and model.n_picks and facts.phase is Phase.ACTIVE
-        else None,
+        "forecast_sentence": _forecast(facts, target, model),
         "control": control_of(facts, target),
         "working": holder,
     }

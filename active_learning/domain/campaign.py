@@ -60,7 +60,8 @@ class RoundRecord:
     classes : of a classification, in the order of their probabilities; empty otherwise
     importances : feature name -> importance; empty if the surrogate knows none
     preparation : what was done to the descriptors before the model saw them, as `PreparationRecord.to_json` gives it
-    calibration : how honest the std is and how it was corrected, as `CalibrationRecord.to_json` gives it
+    calibration : how honest the std is and how it was corrected, as `CalibrationRecord.to_json` gives it; with
+        `validation`, how the held-out predictions were made, and `applied`, whether the correction is in use
     test_metrics : like `metrics`, on the test set, which was not trained on; empty without one
     forecast : what the next round is worth, see `active_learning.learning.forecast`
     settings : the surrogate's options that a search has found, with the search itself; None if nothing was searched for

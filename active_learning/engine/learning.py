@@ -95,7 +95,7 @@ def learn(surrogate: Surrogate, lesson: Lesson, training: Training) -> Learned:
     if judged is not None:
         believed = corrected_prediction(judged.prediction, recalibration)
         pairs = zip(believed.mean[:, 0].tolist(), believed.std[:, 0].tolist(), strict=True)
-        known["metrics"] = metrics_of(y, believed)
+        known["metrics"] = _honest(metrics_of(y, believed), record)
         known["out_of_fold"] = {lesson.features.ids[row]: pair for row, pair in zip(rows, pairs, strict=True)}
     return Learned(
         model=model,
@@ -109,6 +109,15 @@ def learn(surrogate: Surrogate, lesson: Lesson, training: Training) -> Learned:
         calibration=record,
         **known,
     )
+
+
+def _honest(metrics: Mapping[str, float], calibration: Mapping[str, Any] | None) -> Mapping[str, float]:
+    """The metrics, those of the std from the calibration's record where there is a map: under the map that was fitted
+    to these very labels they would look better than they are."""
+    if calibration is None or not calibration["applied"]:
+        return metrics
+    after = calibration["after"]
+    return {name: after.get(name, value) for name, value in metrics.items()}
 
 
 def _recalibrated(
@@ -126,7 +135,7 @@ def _recalibrated(
         folds=judged.folds,
         previous=None if old is None else Recalibration(old["slope"], old["offset"]),
     )
-    record = dict(outcome.record.to_json()) | {"validation": judged.how}
+    record = dict(outcome.record.to_json()) | {"validation": judged.how, "applied": training.recalibrate}
     return (outcome.recalibration if training.recalibrate else Recalibration.none), record
 
 

@@ -12,8 +12,11 @@ import pandas as pd
 
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.candidate import Candidate, Crystal
+from active_learning.domain.prediction import Prediction
 from active_learning.errors import UserError
 from active_learning.reporting.best import best_table, formula_of
+from active_learning.reporting.classes import class_names
+from active_learning.reporting.links import arm_of, design_rounds, request_of_label
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -27,10 +30,9 @@ _OF_STRUCTURE = ("candidate", "formula", "origin", "property", "value", "unit")
 
 def _labels(record: CampaignRecord) -> pd.DataFrame:
     row_of = record.rows_of(label.candidate_id for label in record.labels)
-    requests = {request.id: request for request in record.requests}
-    rows = []
-    for label in record.labels:
-        request, row = requests.get(label.request_id or ""), row_of.get(label.candidate_id)
+    rows, designs = [], design_rounds(record)
+    for label, request in zip(record.labels, request_of_label(record), strict=True):
+        row = row_of.get(label.candidate_id)
         rows.append(
             {
                 "candidate": label.candidate_id,
@@ -46,10 +48,15 @@ def _labels(record: CampaignRecord) -> pd.DataFrame:
                 "request": label.request_id,
                 "predicted_mean": None if request is None else request.mean,
                 "predicted_std": None if request is None else request.std,
+                "arm": None if request is None else arm_of(request, designs).value,
+                "rule": None if request is None else request.rule or None,
+                "novelty": None if request is None else request.novelty,
             }
         )
     columns = ["candidate", "formula", "origin", "property", "value", "unit", "std", "fidelity", "time", "round"]
-    return pd.DataFrame(rows, columns=[*columns, "request", "predicted_mean", "predicted_std"])
+    return pd.DataFrame(
+        rows, columns=[*columns, "request", "predicted_mean", "predicted_std", "arm", "rule", "novelty"]
+    )
 
 
 def _pending(record: CampaignRecord) -> pd.DataFrame:
@@ -76,7 +83,16 @@ def _predictions(record: CampaignRecord) -> pd.DataFrame:
     mean, std = record.prediction.mean[:, 0], record.prediction.std[:, 0]
     known = {label.candidate_id: label.value for label in record.target_labels}
     label = [known.get(candidate, np.nan) for candidate in record.candidate_ids]
-    return pd.DataFrame(columns | {"mean": mean, "std": std, "unit": record.target.unit, "label": label})
+    table = columns | {"mean": mean, "std": std, "unit": record.target.unit, "label": label}
+    return pd.DataFrame(table | _class_columns(record.prediction))
+
+
+def _class_columns(prediction: Prediction) -> dict[str, Any]:
+    """A column of probabilities for each class, named by it; none of a number."""
+    if prediction.classes is None or prediction.probabilities is None:
+        return {}
+    names = [f"probability_{name}" for name in class_names(tuple(prediction.classes))]
+    return dict(zip(names, prediction.probabilities.T, strict=True))
 
 
 def _features(record: CampaignRecord) -> pd.DataFrame:

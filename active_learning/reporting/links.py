@@ -27,7 +27,6 @@ __all__ = [
     "out_of_fold",
     "prospective",
     "request_of_label",
-    "round_of_label",
 ]
 
 Floats = NDArray[np.float64]
@@ -88,12 +87,6 @@ def arm_of(request: Request, designs: frozenset[int]) -> Arm:
     Stores that are older than the arms call everything chosen, the first design too.
     """
     return Arm.DESIGN if request.arm is Arm.CHOSEN and request.round in designs else request.arm
-
-
-def round_of_label(record: CampaignRecord) -> list[int | None]:
-    """The round that asked for each of the target's labels, in their order; None for one that was told or known."""
-    rounds = {request.id: request.round for request in record.requests}
-    return [None if label.request_id is None else rounds.get(label.request_id) for label in record.target_labels]
 
 
 def design_rounds(record: CampaignRecord) -> frozenset[int]:

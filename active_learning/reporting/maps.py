@@ -15,10 +15,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from active_learning.api.record import CampaignRecord
+from active_learning.domain.request import Arm
 from active_learning.domain.seeds import rng_for
 from active_learning.reporting import style
 from active_learning.reporting.best import distinct_best, is_told
-from active_learning.reporting.links import candidate_requests, design_rounds, given_up
+from active_learning.reporting.links import arm_of, candidate_requests, design_rounds, given_up
 from active_learning.reporting.umap_map import umap_plane
 
 __all__ = ["MAP_ROWS", "MapMethod", "map_figure", "pca_plane", "standardized"]
@@ -28,6 +29,12 @@ MapMethod = Literal["pca", "umap"]
 
 # Reads on white and on black: the points of the pool are an image inside the drawing, of one color for both pages.
 _POOL = "#8b95a3"
+# What the model did not choose; its own choices bear the color of their round.
+_ARMS = (
+    (Arm.DESIGN, "first design", "s", style.MUTED),
+    (Arm.CONTROL, "control", "^", style.CONTROL),
+    (Arm.TEST, "test set", "v", style.TEST),
+)
 
 MAP_ROWS = 20_000
 """A larger pool is thinned to this many candidates, at random and reproducibly; those asked for always stay."""
@@ -118,22 +125,24 @@ def _scatter(ax: Axes, points: Sequence[Floats], **options: Any) -> PathCollecti
 
 def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: dict[str, Floats]) -> None:
     failed = given_up(record)
-    rounds = {r.candidate_id: r.round for r in candidate_requests(record) if r.candidate_id in position}
+    asked = {r.candidate_id: r for r in candidate_requests(record) if r.candidate_id in position}
     designs = design_rounds(record)
-    first = [position[c] for c, number in rounds.items() if number in designs and c not in failed]
-    chosen = {c: number for c, number in rounds.items() if number not in designs and c not in failed}
+    arms = {c: arm_of(request, designs) for c, request in asked.items() if c not in failed}
+    chosen = {c: asked[c].round for c, arm in arms.items() if arm is Arm.CHOSEN}
     brought = {
         label.candidate_id: label
         for label in record.target_labels
-        if label.candidate_id in position and label.candidate_id not in rounds
+        if label.candidate_id in position and label.candidate_id not in asked
     }
     known = [position[c] for c, label in brought.items() if not is_told(label)]
     told = [position[c] for c, label in brought.items() if is_told(label)]
     lost = [position[c] for c in sorted(failed) if c in position]
     best = [position[b.label.candidate_id] for b in distinct_best(record) if b.label.candidate_id in position][:1]
     edge: dict[str, Any] = {"edgecolors": style.PAPER, "linewidths": 0.6}
-    if first:
-        _scatter(ax, first, s=34, marker="s", color=style.MUTED, label="first design", zorder=3, **edge)
+    for wanted, name, marker, color in _ARMS:
+        points = [position[c] for c, arm in arms.items() if arm is wanted]
+        if points:
+            _scatter(ax, points, s=34, marker=marker, color=color, label=name, zorder=3, **edge)
     if chosen:
         _draw_chosen(figure, ax, chosen, position, edge)
     if known:

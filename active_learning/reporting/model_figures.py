@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.metrics import coverage, mae, miscalibration_area, r2, z_scores
+from active_learning.domain.request import Arm
+from active_learning.domain.target import Goal
 from active_learning.reporting import style
 from active_learning.reporting.links import Comparison, newest_round, out_of_fold, prospective
 from active_learning.reporting.numbers import plain, property_title, short_name, shortened
@@ -22,24 +24,32 @@ Floats = NDArray[np.float64]
 _LEVELS = np.linspace(0.0, 1.0, 101)
 _Z_EDGE = 4.0
 _FEWEST_FOR_CALIBRATION = 5
+# Those of the control are fewer, and their curve is all steps for long.
+_FEWEST_OF_CONTROL = 20
+_CONTROL = "control, before labeling"
 _MOST_VECTOR_POINTS = 1000
 
 
 def _comparisons(record: CampaignRecord, number: int | None) -> list[tuple[str, str, str, Comparison]]:
-    """(name, color, marker, data) of the two kinds of honest prediction, where there are any."""
+    """(name, color, marker, data) of the kinds of honest prediction, where there are any; none of classes."""
+    if record.target.goal is Goal.CLASSIFY:
+        return []
     newest = newest_round(record, "out_of_fold", up_to=number)
+    control = prospective(record, arm=Arm.CONTROL, up_to=number)
     kinds = [
         (f"out of fold, round {newest.number}" if newest else "", style.ACCENT, "o", out_of_fold(record, newest)),
         ("before labeling", style.BEST, "D", prospective(record, up_to=number)),
+        (_CONTROL, style.CONTROL, "^", control),
     ]
     return [kind for kind in kinds if len(kind[3])]
 
 
 def parity_figure(record: CampaignRecord, *, number: int | None = None, width: float = 5.2) -> Figure | None:
-    """Predicted against labeled values, with an error bar of one predicted std. None without any prediction.
+    """Predicted against labeled values, with an error bar of one predicted std. None without any, and for classes.
 
-    Out of fold: cross-validated predictions of the newest round that has them. Before labeling: what the model
-    said when it chose the candidate. With `number`, only what was known of rounds up to that one.
+    Out of fold: predictions of the newest round by models that were not trained on the label. Before labeling: what
+    the model said when it chose the candidate, or when it was drawn for the control. With `number`, only what was known
+    of rounds up to that one.
     """
     kinds = _comparisons(record, number)
     if not kinds:
@@ -94,12 +104,16 @@ def calibration_figure(record: CampaignRecord) -> Figure | None:
     Left, the fraction of labels inside the central interval of each confidence level, with the miscalibration area;
     below the diagonal the model is too sure. The gray band holds 95 % of perfectly calibrated samples of that size
     at each level. Right, z = (label - mean) / std beside the standard normal; beyond +-4 in the last bins. None
-    with fewer than five predictions of either kind.
+    with fewer than five predictions of any kind (of the control it takes twenty), and for classes.
     """
-    kinds = [kind for kind in _comparisons(record, None) if len(kind[3]) >= _FEWEST_FOR_CALIBRATION]
+    kinds = [
+        kind
+        for kind in _comparisons(record, None)
+        if len(kind[3]) >= (_FEWEST_OF_CONTROL if kind[0] == _CONTROL else _FEWEST_FOR_CALIBRATION)
+    ]
     if not kinds:
         return None
-    figure, (left, right) = style.new_figure(8.4, 3.8, n_columns=2)
+    figure, (left, right) = style.new_figure(8.4, 4.3, n_columns=2)
     smallest = min(len(data) for *_, data in kinds)
     spread = 1.96 * np.sqrt(_LEVELS * (1 - _LEVELS) / smallest)
     left.fill_between(
@@ -109,12 +123,12 @@ def calibration_figure(record: CampaignRecord) -> Figure | None:
     for name, color, _marker, data in kinds:
         area = miscalibration_area(data.y, data.mean, data.std)
         seen = coverage(data.y, data.mean, data.std, list(_LEVELS))
-        left.plot(_LEVELS, seen, color=color, linewidth=1.8, label=f"{name}\narea {area:.3f}")
+        left.plot(_LEVELS, seen, color=color, linewidth=1.8, label=f"{name}: area {area:.3f}")
     left.set_xlim(0, 1)
     left.set_ylim(0, 1)
     left.set_aspect("equal")
     style.label_axes(left, "confidence level of the interval", "labels inside the interval")
-    style.legend(left, loc="upper left")
+    style.legend(left, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
     _draw_z(right, kinds)
     return figure
 
@@ -124,14 +138,14 @@ def _draw_z(ax: Axes, kinds: list[tuple[str, str, str, Comparison]]) -> None:
     for name, color, _marker, data in kinds:
         z = z_scores(data.y, data.mean, data.std)
         density, _ = np.histogram(np.clip(z, -_Z_EDGE, _Z_EDGE), bins=edges, density=True)
-        ax.stairs(density, edges, color=color, linewidth=1.4, label=f"{name}\nmean z² {plain(float((z**2).mean()), 3)}")
+        ax.stairs(density, edges, color=color, linewidth=1.4, label=f"{name}: mean z² {plain(float((z**2).mean()), 3)}")
         ax.stairs(density, edges, color=color, fill=True, alpha=0.18)
     x = np.linspace(-_Z_EDGE, _Z_EDGE, 201)
     ax.plot(x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), color=style.INK, linewidth=1.2, label="standard normal")
     ax.set_xlim(-_Z_EDGE, _Z_EDGE)
-    ax.set_ylim(0, ax.get_ylim()[1] * 1.45)
+    ax.set_ylim(bottom=0)
     style.label_axes(ax, "z = (label − mean) / std", "density")
-    style.legend(ax, loc="upper center", ncols=1)
+    style.legend(ax, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
 
 
 def importances_figure(record: CampaignRecord, n: int = 20) -> Figure | None:

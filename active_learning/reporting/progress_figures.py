@@ -1,4 +1,4 @@
-"""Figures of how a campaign went: values label by label, and model errors round by round."""
+"""The figure of how a campaign went: values label by label."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from active_learning.api.record import CampaignRecord
+from active_learning.domain.request import Arm
 from active_learning.domain.target import Goal
 from active_learning.reporting import style
 from active_learning.reporting.best import is_told
-from active_learning.reporting.links import design_rounds, failed_attempts, round_of_label
+from active_learning.reporting.links import arm_of, design_rounds, failed_attempts, request_of_label
 from active_learning.reporting.numbers import property_title
 
-__all__ = ["discovery_figure", "learning_figure"]
+__all__ = ["discovery_figure"]
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +29,22 @@ _DIRECTION = {
     Goal.MAXIMIZE: "higher is better ↑",
     Goal.WITHIN: "inside the band is best",
 }
+# Whose label it is: name, color, marker.
+_KINDS = (
+    ("known before", style.GOOD, "s"),
+    ("first design", style.MUTED, "o"),
+    ("chosen by the model", style.ACCENT, "o"),
+    ("control", style.CONTROL, "^"),
+    ("test set", style.TEST, "v"),
+    ("told", style.GOOD, "D"),
+)
+_ARM_KINDS = {
+    Arm.DESIGN: "first design",
+    Arm.CHOSEN: "chosen by the model",
+    Arm.CONTROL: "control",
+    Arm.TEST: "test set",
+}
+_MOST_CLASS_TICKS = 12
 _MOST_ROUND_MARKS = 28
 _MOST_VECTOR_POINTS = 2000
 
@@ -56,6 +73,9 @@ def discovery_figure(record: CampaignRecord, *, width: float = 8.4, height: floa
     ax.set_xlim(0.2, len(values) + 0.8)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(False, axis="x")
+    classes = np.unique(values)
+    if record.target.goal is Goal.CLASSIFY and len(classes) <= _MOST_CLASS_TICKS:
+        ax.set_yticks(classes)
     style.legend(ax, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=5, columnspacing=1.2)
     return figure
 
@@ -67,18 +87,11 @@ def _draw_band(ax: Axes, record: CampaignRecord) -> None:
 
 
 def _draw_labels(ax: Axes, record: CampaignRecord, values: Floats) -> None:
-    rounds = np.array([-1 if r is None else r for r in round_of_label(record)])
-    is_design = np.isin(rounds, list(design_rounds(record)))
-    told = np.array([is_told(label) for label in record.target_labels])
+    kinds = np.array(_kinds(record))
     x = np.arange(1, len(values) + 1)
-    kinds = [
-        ((rounds < 0) & ~told, "known before", style.GOOD, "s"),
-        (is_design, "first design", style.MUTED, "o"),
-        ((rounds >= 0) & ~is_design, "chosen by the model", style.ACCENT, "o"),
-        ((rounds < 0) & told, "told", style.GOOD, "D"),
-    ]
     size = float(np.clip(4000 / len(values), 5, 26))
-    for rows, name, color, marker in kinds:
+    for name, color, marker in _KINDS:
+        rows = kinds == name
         if rows.any():
             ax.scatter(
                 x[rows],
@@ -91,6 +104,17 @@ def _draw_labels(ax: Axes, record: CampaignRecord, values: Floats) -> None:
                 zorder=3,
                 rasterized=len(values) > _MOST_VECTOR_POINTS,
             )
+
+
+def _kinds(record: CampaignRecord) -> list[str]:
+    """Whose label each of the target's is, in their order. One that was told counts for what it was asked for."""
+    designs = design_rounds(record)
+    pairs = zip(record.labels, request_of_label(record), strict=True)
+    return [
+        ("told" if is_told(label) else "known before") if request is None else _ARM_KINDS[arm_of(request, designs)]
+        for label, request in pairs
+        if label.property == record.target.property
+    ]
 
 
 def _draw_best(ax: Axes, record: CampaignRecord, values: Floats) -> None:
@@ -156,38 +180,3 @@ def _between_labels(settled: Sequence[datetime], times: Sequence[datetime]) -> F
         rows = np.flatnonzero(after == n)
         x[rows] = n + np.arange(1, len(rows) + 1) / (len(rows) + 1)
     return x
-
-
-def learning_figure(record: CampaignRecord) -> Figure | None:
-    """Cross-validated mean absolute error and mean z² of each round's model against the labels it was trained on.
-
-    None if fewer than two rounds have them.
-    """
-    rounds = [r for r in record.rounds if "mae" in r.metrics and "mean_z2" in r.metrics]
-    if len(rounds) < 2:
-        return None
-    figure, (left, right) = style.new_figure(8.4, 2.9, n_columns=2)
-    n = [r.n_labels for r in rounds]
-    line: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 1.6}
-    left.plot(n, [r.metrics["mae"] for r in rounds], color=style.ACCENT, **line)
-    left.set_ylim(bottom=0)
-    unit = f" ({record.target.unit})" if record.target.unit else ""
-    style.label_axes(left, "labels trained on", f"mean absolute error{unit}")
-    right.axhline(1.0, color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    right.plot(n, [r.metrics["mean_z2"] for r in rounds], color=style.ACCENT, **line)
-    right.set_yscale("log")
-    _ticks_around_one(right)
-    style.label_axes(right, "labels trained on", "mean z² (1 is right, above: too sure)")
-    return figure
-
-
-def _ticks_around_one(ax: Axes) -> None:
-    """A few plain numbers on a logarithmic axis, whatever its range."""
-    low, high = ax.get_ylim()
-    low, high = min(low, 0.45), max(high, 2.2)
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    steps = (1, 2, 5) if high / low < 200 else (1,)
-    ticks = [m * 10.0**e for e in decades for m in steps if low <= m * 10.0**e <= high]
-    ax.set_ylim(low, high)
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()

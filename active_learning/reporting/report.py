@@ -15,12 +15,16 @@ from active_learning.api.record import CampaignRecord
 from active_learning.domain.target import Goal
 from active_learning.reporting import numbers, style, tables
 from active_learning.reporting.best import BestMaterial, best_table, distinct_best
+from active_learning.reporting.classes import MOST_CLASSES, confusions
 from active_learning.reporting.descriptor_figures import correlation_figure
 from active_learning.reporting.descriptor_tables import Descriptors, descriptors
+from active_learning.reporting.learned import acceleration_text, calibration_of, control_sentences, found_settings
+from active_learning.reporting.learning_figures import errors_figure, honesty_figure
 from active_learning.reporting.links import candidate_requests, design_rounds, given_up
 from active_learning.reporting.maps import MapMethod, map_figure
 from active_learning.reporting.model_figures import calibration_figure, importances_figure, parity_figure
-from active_learning.reporting.progress_figures import discovery_figure, learning_figure
+from active_learning.reporting.picks import log_columns
+from active_learning.reporting.progress_figures import discovery_figure
 
 __all__ = ["N_BEST", "render_html"]
 
@@ -96,11 +100,20 @@ def _cards(record: CampaignRecord, best: BestMaterial | None) -> list[_Card]:
     if best is not None:
         value = f"{numbers.with_error(best.label.value, best.label.std)} {best.label.unit}".strip()
         cards.insert(0, _Card("best material", best.formula, value))
-    newest = next((r for r in reversed(record.rounds) if "mae" in r.metrics), None)
-    if newest is not None:
-        unit = f"{record.target.unit}, " if record.target.unit else ""
-        note = f"{unit}out-of-fold MAE"
-        cards.append(_Card("model error", numbers.plain(newest.metrics["mae"], 3), note))
+    cards += _model_cards(record)
+    return cards
+
+
+def _model_cards(record: CampaignRecord) -> list[_Card]:
+    cards = []
+    for key, name, note in (("mae", "model error", "out-of-fold MAE"), ("accuracy", "accuracy", "out of fold")):
+        newest = next((r for r in reversed(record.rounds) if key in r.metrics), None)
+        if newest is not None:
+            unit = f"{record.target.unit}, " if record.target.unit and key == "mae" else ""
+            cards.append(_Card(name, numbers.plain(newest.metrics[key], 3), unit + note))
+    faster = acceleration_text(record)
+    if faster is not None:
+        cards.append(_Card("faster", *faster))
     return cards
 
 
@@ -112,7 +125,8 @@ def _pictures(
         "discovery": (lambda: discovery_figure(record), f"{title} of each label in order, with the best so far"),
         "parity": (lambda: parity_figure(record), f"predicted against labeled {title}"),
         "calibration": (lambda: calibration_figure(record), "coverage of the predicted intervals, and z scores"),
-        "learning": (lambda: learning_figure(record), "model error and mean squared z against labels"),
+        "errors": (lambda: errors_figure(record), "errors of the model against labels"),
+        "honesty": (lambda: honesty_figure(record), "mean squared z and miscalibration area against labels"),
         "importances": (lambda: importances_figure(record), "the most important features"),
         "correlations": (lambda: correlation_figure(described), "correlations among the most important descriptors"),
         "map": (lambda: map_figure(record, method=map_method), "the pool in two dimensions"),
@@ -171,6 +185,14 @@ def render_html(record: CampaignRecord, *, map_method: MapMethod = "pca") -> str
             best=best_table(record, N_BEST),
             n_distinct=len(distinct),
             rounds=tables.round_tables(record),
+            columns=log_columns(record),
+            calibration=calibration_of(record),
+            control=control_sentences(record),
+            confusions=confusions(record),
+            tested=any(r.test_metrics for r in record.rounds),
+            n_classes=max((len(r.classes) for r in record.rounds), default=0),
+            most_classes=MOST_CLASSES,
+            searches=found_settings(record),
             failures=tables.failure_groups(record),
             not_featurized=tables.not_featurized_reasons(record),
             dropped=sorted(record.dropped.items(), key=lambda item: (-item[1], item[0])),

@@ -9,10 +9,12 @@ from active_learning.domain.campaign import RoundRecord
 from active_learning.errors import ContractError
 from active_learning.reporting import style
 from active_learning.reporting.best import distinct_best
+from active_learning.reporting.classes import Confusion, confusions
+from active_learning.reporting.learned import forecast_text, round_metrics
 from active_learning.reporting.model_figures import parity_figure
 from active_learning.reporting.numbers import with_error
+from active_learning.reporting.picks import LogColumns, Pick, log_columns, picks_of_round
 from active_learning.reporting.progress_figures import discovery_figure
-from active_learning.reporting.tables import Pick, picks_of_round, round_metrics
 
 __all__ = ["escape_markdown", "round_markdown"]
 
@@ -37,10 +39,11 @@ def escape_markdown(text: str) -> str:
 
 
 def round_markdown(record: CampaignRecord, number: int) -> str:
-    """Headline, discovery curve and parity as inline PNG, the picks with reasons and outcomes, and the metrics.
+    """Headline, forecast, discovery curve and parity as inline PNG, the picks with reasons and outcomes, the metrics.
 
     All text of the record is escaped. Each picture is a data URI of some 20,000 to 60,000 characters. The parity
-    plot knows rounds up to this one only; it is left out while there is no prediction to show.
+    plot knows rounds up to this one only; it is left out while there is no prediction to show. Of a classification it
+    is a table of true and predicted classes.
 
     Raises
     ------
@@ -53,12 +56,12 @@ def round_markdown(record: CampaignRecord, number: int) -> str:
         raise ContractError(f"campaign '{record.name}' has no round {number}; its rounds: {known}")
     picks = picks_of_round(record, number)
     parts = [_headline(record, found, picks), _pictures(record, number)]
+    parts += [_confusion_table(table) for table in confusions(record, number=number)]
     if picks:
         parts.append(_picks_table(record, picks))
     metrics = round_metrics(found, record.target.unit)
     if metrics:
-        rows = [f"| {escape_markdown(name)} | {escape_markdown(value)} |" for name, value in metrics]
-        parts.append("\n".join(["| model of this round | |", "|:--|--:|", *rows]))
+        parts.append(_table(["model of this round", ""], [":--", "--:"], [list(row) for row in metrics]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,6 +71,9 @@ def _headline(record: CampaignRecord, found: RoundRecord, picks: tuple[Pick, ...
     outcome = f"{states.count('ok')} labeled, {states.count('failed')} failed, {states.count('open')} open"
     lines = [f"# {escape_markdown(record.name)}, round {found.number}", ""]
     lines.append(f"{kind}; {outcome}" if picks else f"{kind}; nothing was chosen")
+    forecast = forecast_text(record, found)
+    if forecast:
+        lines += ["", f"Forecast when it was chosen: {escape_markdown(forecast)}."]
     best = next(iter(distinct_best(record)), None)
     if best is not None:
         value = escape_markdown(f"{with_error(best.label.value, best.label.std)} {best.label.unit}".strip())
@@ -86,14 +92,51 @@ def _pictures(record: CampaignRecord, number: int) -> str:
     return "\n\n".join(images)
 
 
+def _table(head: list[str], alignment: list[str], rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(map(escape_markdown, head))} |", f"|{'|'.join(alignment)}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(escape_markdown, row))} |" for row in rows)])
+
+
+def _confusion_table(table: Confusion) -> str:
+    """A row for each true class; what was predicted right stands on the diagonal."""
+    head = [f"{table.name}: true class", *(f"predicted {name}" for name in table.classes), "right"]
+    counts = zip(table.classes, table.counts, table.shares, strict=True)
+    rows = [[name, *map(str, row), share] for name, row, share in counts]
+    return _table(head, [":--", *["--:"] * (len(head) - 1)], rows)
+
+
 def _picks_table(record: CampaignRecord, picks: tuple[Pick, ...]) -> str:
+    columns = log_columns(record)
     unit = f" ({record.target.unit})" if record.target.unit else ""
-    head = ["formula", f"predicted{unit}", "score", "why", "outcome", "z", "candidate"]
-    lines = [f"| {' | '.join(map(escape_markdown, head))} |", "|:--|--:|--:|:--|:--|--:|:--|"]
-    for pick in picks:
-        outcome = f"{pick.outcome} (attempt {pick.attempt})" if pick.attempt > 1 else pick.outcome
-        if pick.detail:
-            outcome = f"{outcome}: {pick.detail}"
-        cells = [pick.formula, pick.predicted, pick.score, pick.reason, outcome, pick.z, pick.candidate]
-        lines.append(f"| {' | '.join(map(escape_markdown, cells))} |")
-    return "\n".join(lines)
+    shown = [(name, align) for name, align, is_there in _columns(columns, unit) if is_there]
+    rows = [
+        [cell for cell, (*_, is_there) in zip(_cells(pick), _columns(columns, unit), strict=True) if is_there]
+        for pick in picks
+    ]
+    return _table([name for name, _ in shown], [align for _, align in shown], rows)
+
+
+def _columns(log: LogColumns, unit: str) -> list[tuple[str, str, bool]]:
+    """Name, alignment, and whether the campaign has it; as `_cells`."""
+    return [
+        ("formula", ":--", True),
+        (f"predicted{unit}", "--:", True),
+        ("score", "--:", True),
+        ("why", ":--", True),
+        ("arm", ":--", log.arm),
+        ("rule", ":--", log.rule),
+        ("novelty", "--:", log.novelty),
+        ("outcome", ":--", True),
+        ("right or wrong", ":--", log.classes),
+        ("z", "--:", not log.classes),
+        ("candidate", ":--", True),
+    ]
+
+
+def _cells(pick: Pick) -> list[str]:
+    outcome = f"{pick.outcome} (attempt {pick.attempt})" if pick.attempt > 1 else pick.outcome
+    if pick.detail:
+        outcome = f"{outcome}: {pick.detail}"
+    novelty = f"{pick.novelty} outside" if pick.is_outside else pick.novelty
+    seen = [pick.arm, pick.rule, novelty, outcome, pick.error, pick.z]
+    return [pick.formula, pick.predicted, pick.score, pick.reason, *seen, pick.candidate]

@@ -13,61 +13,32 @@ from statistics import median
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Label
-from active_learning.domain.request import Request, RequestState
-from active_learning.reporting.best import prediction_z
-from active_learning.reporting.links import candidate_requests, failed_attempts, given_up, label_of_request
-from active_learning.reporting.numbers import plain, with_error, z_text
+from active_learning.domain.request import Request
+from active_learning.reporting.learned import forecast_text, round_metrics
+from active_learning.reporting.links import failed_attempts, given_up, label_of_request
+from active_learning.reporting.picks import Pick, picks_by_round
 
 __all__ = [
     "CostRow",
     "FailureGroup",
-    "Pick",
     "RoundTable",
     "cost_rows",
     "failure_groups",
     "not_featurized_reasons",
-    "picks_of_round",
-    "round_metrics",
     "round_tables",
     "spec_text",
 ]
 
-_MAPE_MOST = 1000
-
-_OPEN_WORDS = {
-    RequestState.PLANNED: "planned",
-    RequestState.SUBMITTING: "being submitted",
-    RequestState.RUNNING: "in flight",
-    RequestState.CANCELLED: "cancelled",
-    RequestState.LOST: "lost",
-    RequestState.SUCCEEDED: "label retracted",
-}
 _PASSWORD = re.compile(r"(://[^/\s:@\"]*):[^@\s\"]+@")
 
 
 @dataclass(frozen=True)
-class Pick:
-    """One request of a round, in words. `state` is ok, failed or open; `error` and `z` compare label and prediction."""
-
-    candidate: str
-    formula: str
-    attempt: int
-    reason: str
-    score: str
-    predicted: str
-    outcome: str
-    detail: str
-    state: str
-    error: str
-    z: str
-
-
-@dataclass(frozen=True)
 class RoundTable:
-    """A round with its metrics (name, value) and its picks."""
+    """A round with its metrics (name, value), what its batch was expected to be worth, and its picks."""
 
     round: RoundRecord
     metrics: tuple[tuple[str, str], ...]
+    forecast: str
     picks: tuple[Pick, ...]
     n_labels: int
     n_failed: int
@@ -103,75 +74,15 @@ class CostRow:
     wall_s: float | None
 
 
-def _pick(request: Request, label: Label | None, unit: str) -> Pick:
-    state, detail = "open", ""
-    if label is not None:
-        outcome, state = with_error(label.value, label.std), "ok"
-    elif request.failure is not None:
-        outcome, state, detail = f"failed: {request.failure.kind}", "failed", request.failure.detail
-    else:
-        outcome = _OPEN_WORDS[request.state]
-        state = "failed" if request.state is RequestState.LOST else "open"
-    z = None if label is None else prediction_z(label, request)
-    error = "" if label is None or request.mean is None else f"{plain(label.value - request.mean, 3)}"
-    return Pick(
-        candidate=request.candidate_id,
-        formula=request.formula,
-        attempt=request.attempt,
-        reason=request.reason,
-        score="" if request.score is None else plain(request.score),
-        predicted="" if request.mean is None else with_error(request.mean, request.std),
-        outcome=f"{outcome} {unit}".strip() if label is not None else outcome,
-        detail=detail,
-        state=state,
-        error=error,
-        z="" if z is None else z_text(z),
-    )
-
-
-def picks_of_round(record: CampaignRecord, number: int) -> tuple[Pick, ...]:
-    """The requests of one round, references left out, in the order they were planned."""
-    labels = label_of_request(record)
-    rows = [request for request in candidate_requests(record) if request.round == number]
-    return tuple(_pick(request, labels.get(request.id), record.target.unit) for request in rows)
-
-
-def round_metrics(round_record: RoundRecord, unit: str) -> tuple[tuple[str, str], ...]:
-    """The metrics of a round's model by the names people use, those first that everybody asks for."""
-    suffix = f" {unit}" if unit else ""
-    known = {
-        "mae": ("out-of-fold MAE", suffix),
-        "rmse": ("RMSE", suffix),
-        "r2": ("R²", ""),
-        "mean_z2": ("mean z²", ""),
-        "miscalibration_area": ("miscalibration area", ""),
-        "ence": ("ENCE", ""),
-    }
-    metrics = round_record.metrics
-    rows = [(name, plain(metrics[key], 3) + unit_) for key, (name, unit_) in known.items() if key in metrics]
-    if "mape" in metrics:
-        # Relative errors mean little where labels lie near zero, as formation energies do; the number itself is stored.
-        share = 100 * metrics["mape"]
-        rows.append(("MAPE", f"{share:.3g} %" if share < _MAPE_MOST else f"over {_MAPE_MOST} % (labels near zero)"))
-    rows += [(key, plain(metrics[key], 3)) for key in sorted(metrics) if key not in known and key != "mape"]
-    if round_record.max_std is not None:
-        rows.append(("largest std in the pool", plain(round_record.max_std, 3) + suffix))
-    return tuple(rows)
-
-
 def round_tables(record: CampaignRecord) -> tuple[RoundTable, ...]:
     """Every round with what it chose, why, and what came of it; newest first."""
     tables = []
-    labels = label_of_request(record)
-    by_round: dict[int, list[Pick]] = {}
-    for request in candidate_requests(record):
-        pick = _pick(request, labels.get(request.id), record.target.unit)
-        by_round.setdefault(request.round, []).append(pick)
-    for round_record in sorted(record.rounds, key=lambda r: -r.number):
-        picks = tuple(by_round.get(round_record.number, ()))
+    by_round = picks_by_round(record)
+    for found in sorted(record.rounds, key=lambda r: -r.number):
+        picks = by_round.get(found.number, ())
         states = Counter(pick.state for pick in picks)
-        metrics = round_metrics(round_record, record.target.unit)
-        tables.append(RoundTable(round_record, metrics, picks, states["ok"], states["failed"], states["open"]))
+        metrics, forecast = round_metrics(found, record.target.unit), forecast_text(record, found)
+        tables.append(RoundTable(found, metrics, forecast, picks, states["ok"], states["failed"], states["open"]))
     return tuple(tables)
 
 

@@ -15,10 +15,11 @@ from active_learning.domain.campaign import Phase, RoundRecord, Verdict
 from active_learning.domain.candidate import content_hash
 from active_learning.domain.elements import reduced_formula
 from active_learning.domain.label import Failure, FailureKind, Label
-from active_learning.domain.metrics import regression_metrics
 from active_learning.domain.prediction import Prediction
-from active_learning.domain.request import Request, RequestState, request_id
+from active_learning.domain.request import Arm, Request, RequestState, request_id
 from active_learning.domain.target import Goal, Target
+from active_learning.learning.validation import metrics_of
+from active_learning.testing.record_models import MadeUpModel, calibration_of, control_of, forecast_of, search_of
 
 __all__ = ["START", "example_record"]
 
@@ -34,6 +35,20 @@ _FAILURES = (
 )
 
 
+_FIRST = "first design: nearest to a k-means center"
+_REASONS = {Arm.CONTROL: "control: drawn at random", Arm.TEST: "test set: represents the pool"}
+
+
+@dataclass(frozen=True)
+class _Asks:
+    """What each round asks for beside the model's choices, and how these are made."""
+
+    n_control: int
+    n_test: int
+    rules: tuple[str, ...]
+    search_every: int
+
+
 @dataclass
 class _Draft:
     """What the rounds append to."""
@@ -44,34 +59,45 @@ class _Draft:
     X: NDArray[np.float64]
     truth: NDArray[np.float64]
     rng: np.random.Generator
+    asks: _Asks
+    classes: tuple[float, ...] = ()
     clock: datetime = START
     rounds: list[RoundRecord] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
 
-    def believe(self, rows: NDArray[np.intp], n_labels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """A made-up model whose errors shrink with labels and whose stds are about right."""
-        scale = 0.14 / np.sqrt(1 + n_labels / 15)
-        std = scale * self.rng.uniform(0.5, 1.6, len(rows))
-        return self.truth[rows] + std * self.rng.normal(size=len(rows)), std
+    @property
+    def model(self) -> MadeUpModel:
+        return MadeUpModel(self.truth, self.classes, self.rng)
+
+    def rows_of_labels(self, *, is_test: bool) -> NDArray[np.intp]:
+        test = {request.candidate_id for request in self.requests if request.arm is Arm.TEST}
+        ids = [label.candidate_id for label in self.labels if (label.candidate_id in test) == is_test]
+        return np.array([self.ids.index(candidate) for candidate in ids], dtype=np.intp)
 
     def train(self, number: int, n_picks: int) -> RoundRecord:
-        if number == 0 or len(self.labels) < 2:
-            return RoundRecord(number, self.clock, len(self.labels), n_picks)
-        rows = np.array([self.ids.index(label.candidate_id) for label in self.labels])
-        mean, std = self.believe(rows, len(rows))
-        y = np.array([label.value for label in self.labels])
+        rows, test = self.rows_of_labels(is_test=False), self.rows_of_labels(is_test=True)
+        if number == 0 or len(rows) < 2:
+            return RoundRecord(number, self.clock, len(rows), n_picks)
+        believed, y = self.model.believe(rows, len(rows)), self.truth[rows]
         parts = np.sort(self.rng.dirichlet(np.linspace(4, 0.3, self.X.shape[1])))[::-1]
+        pairs = zip(rows, believed.mean[:, 0], believed.std[:, 0], strict=True)
+        n_chosen = n_picks - self.asks.n_control - self.asks.n_test
         return RoundRecord(
             number,
             self.clock,
             len(rows),
             n_picks,
-            metrics=regression_metrics(y, mean, std),
-            out_of_fold={self.ids[r]: (float(m), float(s)) for r, m, s in zip(rows, mean, std, strict=True)},
-            max_std=float(std.max()),
+            metrics=metrics_of(y, believed),
+            out_of_fold={self.ids[r]: (float(m), float(s)) for r, m, s in pairs},
+            max_std=float(believed.std.max()),
             predictions=f"predictions-{number}",
             importances=dict(zip(_names(self.X.shape[1]), map(float, parts), strict=True)),
+            calibration=calibration_of(y, believed),
+            test_metrics=metrics_of(self.truth[test], self.model.believe(test, len(rows))) if len(test) else {},
+            forecast=forecast_of(self.target, number, max(n_chosen, 0)),
+            settings=search_of(number, self.asks.search_every) if self.asks.search_every else None,
+            classes=self.classes,
         )
 
     def choose(self, number: int, n: int) -> list[tuple[int, dict[str, Any]]]:
@@ -79,23 +105,32 @@ class _Draft:
         free = np.array([i for i, c in enumerate(self.ids) if c not in requested], dtype=np.intp)
         if number == 0:
             picks = free[self.rng.permutation(len(free))[:n]]
-            return [(int(i), {"reason": "first design: nearest to a k-means center"}) for i in picks]
+            return [(int(i), {"arm": Arm.DESIGN, "reason": _FIRST}) for i in picks]
         # A few of the free ones: the best of thousands of noisy guesses would only show the noise.
         free = np.sort(self.rng.permutation(free)[: 8 * n])
-        mean, std = self.believe(free, len(self.labels))
+        believed = self.model.believe(free, len(self.labels))
+        mean, std = believed.mean[:, 0], believed.std[:, 0]
         score = self.target.merit(mean) + std if self.target.goal.has_best else std
-        best = np.argsort(-score)[:n]
+        order = np.argsort(-score)
+        # A generator of its own: what is drawn here changes nothing else of the campaign.
+        novelties = np.random.default_rng([number, len(free)]).gamma(6.0, 0.11, len(free))
+        taken = [(j, Arm.CHOSEN) for j in order[:n]]
+        taken += [(j, Arm.CONTROL) for j in np.sort(order[n:])[: self.asks.n_control]]
+        taken += [(j, Arm.TEST) for j in np.sort(order[n:])[self.asks.n_control :][: self.asks.n_test]]
         return [
             (
                 int(free[j]),
                 {
-                    "reason": "high score, unlike the rest of the batch" if j % 2 else "highest score",
-                    "score": float(score[j]),
+                    "arm": arm,
+                    "rule": self.asks.rules[i % len(self.asks.rules)] if self.asks.rules and arm is Arm.CHOSEN else "",
+                    "reason": _REASONS.get(arm) or ("high score, unlike the rest" if j % 2 else "highest score"),
+                    "score": float(score[j]) if arm is Arm.CHOSEN else None,
                     "mean": float(mean[j]),
                     "std": float(std[j]),
+                    "novelty": float(novelties[j]),
                 },
             )
-            for j in best
+            for i, (j, arm) in enumerate(taken)
         ]
 
     def run(self, row: int, number: int, notes: Mapping[str, Any], *, failure_rate: float) -> None:
@@ -148,7 +183,7 @@ def _names(n: int) -> tuple[str, ...]:
     return (_FEATURES + tuple(f"MagpieData mode property {i}" for i in range(n)))[:n]
 
 
-def _draft(target: Target, n_candidates: int, n_features: int, seed: int) -> _Draft:
+def _draft(target: Target, asks: _Asks, n_candidates: int, n_features: int, n_classes: int, seed: int) -> _Draft:
     rng = np.random.default_rng(seed)
     formulas = []
     for _ in range(n_candidates):
@@ -160,7 +195,11 @@ def _draft(target: Target, n_candidates: int, n_features: int, seed: int) -> _Dr
     truth = 0.12 * np.sin(latent[:, 0]) + 0.07 * latent[:, 1] + 0.03 * latent[:, 2] ** 2 - 0.1
     for twin in range(1, n_candidates, _TWIN):
         formulas[twin], X[twin], truth[twin] = formulas[twin - 1], X[twin - 1] + 0.01, truth[twin - 1] + 1e-4
-    return _Draft(target, ids, formulas, X, truth, rng)
+    classes: tuple[float, ...] = ()
+    if target.goal is Goal.CLASSIFY:
+        truth = np.searchsorted(np.quantile(truth, np.arange(1, n_classes) / n_classes), truth).astype(np.float64)
+        classes = tuple(map(float, range(n_classes)))
+    return _Draft(target, ids, formulas, X, truth, rng, asks, classes)
 
 
 def example_record(
@@ -174,9 +213,14 @@ def example_record(
     failure_rate: float = 0.12,
     in_flight: int = 0,
     is_stopped: bool = True,
+    n_control: int = 0,
+    n_test: int = 0,
+    rules: tuple[str, ...] = (),
+    search_every: int = 0,
+    n_classes: int = 2,
     seed: int = 7,
 ) -> CampaignRecord:
-    """A believable campaign on alloys' formation energies; the same arguments give the same record.
+    """A believable campaign on alloys' formation energies, or on classes; the same arguments give the same record.
 
     Parameters
     ----------
@@ -184,10 +228,16 @@ def example_record(
     failure_rate : probability that a first attempt fails; each failure is tried once more
     in_flight : requests of the last round that still run
     is_stopped : with a verdict, and a last round that trained on everything and chose nothing
+    n_control, n_test : candidates of the control and of the test set in each round but the first
+    rules : those that proposed the model's choices, by turns
+    search_every : rounds from one search of settings to the next; 0 for none
+    n_classes : if the goal is to classify
     """
     bounds = (-0.2, -0.1) if goal is Goal.WITHIN else (None, None)
-    target = Target("formation_energy_per_atom", goal, "eV/atom", *bounds)
-    draft = _draft(target, n_candidates, n_features, seed)
+    what = ("stability_class", "") if goal is Goal.CLASSIFY else ("formation_energy_per_atom", "eV/atom")
+    target = Target(what[0], goal, what[1], *bounds)
+    asks = _Asks(n_control, n_test, rules, search_every)
+    draft = _draft(target, asks, n_candidates, n_features, n_classes, seed)
     for number in range(n_rounds):
         picks = draft.choose(number, initial if number == 0 else batch_size)
         draft.rounds.append(draft.train(number, len(picks)))
@@ -200,8 +250,7 @@ def example_record(
         draft.rounds.append(draft.train(n_rounds, 0))
     prediction = None
     if any(r.predictions for r in draft.rounds):
-        mean, std = draft.believe(np.arange(n_candidates), len(draft.labels))
-        prediction = Prediction(mean[:, None], std[:, None])
+        prediction = draft.model.believe(np.arange(n_candidates), len(draft.labels))
     return _record(draft, prediction, seed, is_stopped=is_stopped and bool(n_rounds))
 
 
@@ -258,4 +307,5 @@ def _record(draft: _Draft, prediction: Prediction | None, seed: int, *, is_stopp
         requests=tuple(draft.requests),
         labels=tuple(draft.labels),
         prediction=prediction,
+        control=control_of(draft.target, draft.requests, {x.candidate_id: x.value for x in draft.labels}),
     )

@@ -28,7 +28,7 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 }
 COLUMNS = {
     "labels": "candidate formula origin property value unit std fidelity time round request predicted_mean"
-    " predicted_std",
+    " predicted_std arm rule novelty",
     "pending": "candidate formula origin request state round score mean std reason",
     "best": "rank candidate formula value std unit fidelity origin chosen_by round predicted_mean predicted_std z"
     " n_candidates candidates",

@@ -13,16 +13,30 @@ from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from active_learning.api.record import CampaignRecord
 from active_learning.domain.label import Label
+from active_learning.domain.request import Arm
 from active_learning.domain.target import Goal
 from active_learning.errors import UserError
 from active_learning.reporting import maps, style
+from active_learning.reporting.learning_figures import errors_figure, honesty_figure
 from active_learning.reporting.model_figures import calibration_figure, importances_figure, parity_figure
-from active_learning.reporting.progress_figures import discovery_figure, learning_figure
+from active_learning.reporting.progress_figures import discovery_figure
 from active_learning.reporting.report import render_html
 from active_learning.testing.records import START, example_record
 
-ALL = (discovery_figure, learning_figure, parity_figure, calibration_figure, importances_figure, maps.map_figure)
+ALL = (
+    discovery_figure,
+    errors_figure,
+    honesty_figure,
+    parity_figure,
+    calibration_figure,
+    importances_figure,
+    maps.map_figure,
+)
+
+
+_CONTROL_NAME = "control, before labeling"
 
 
 def _points(ax, name):
@@ -91,7 +105,9 @@ def test_labels_that_nobody_asked_for_have_a_mark_of_their_own(name, provenance)
 def test_a_first_round_of_the_model_is_no_first_design():
     record = example_record()
     design, *others = record.rounds
-    record = replace(record, rounds=(replace(design, predictions=others[0].predictions), *others))
+    asked = tuple(replace(r, arm=Arm.CHOSEN) for r in record.requests)
+    rounds = (replace(design, predictions=others[0].predictions), *others)
+    record = replace(record, requests=asked, rounds=rounds)
     for ax in (discovery_figure(record).axes[0], maps.map_figure(record).axes[0]):
         names = [text.get_text() for text in ax.get_legend().get_texts()]
         assert "first design" not in names
@@ -115,7 +131,7 @@ def test_parity_of_a_round_knows_nothing_of_later_rounds():
     assert names[0].startswith("out of fold, round 3:")
 
 
-@pytest.mark.parametrize("draw", [learning_figure, parity_figure, calibration_figure, importances_figure])
+@pytest.mark.parametrize("draw", [errors_figure, honesty_figure, parity_figure, calibration_figure, importances_figure])
 def test_without_a_model_there_is_no_figure_of_one(draw):
     assert draw(example_record(n_rounds=1, is_stopped=False)) is None
 
@@ -123,7 +139,7 @@ def test_without_a_model_there_is_no_figure_of_one(draw):
 def test_the_calibration_figure_says_area_and_which_predictions():
     left, right = calibration_figure(example_record()).axes
     names = [text.get_text() for text in left.get_legend().get_texts()]
-    assert [name.split("\n")[0] for name in names] == ["out of fold, round 6", "before labeling"]
+    assert [name.split(":")[0] for name in names] == ["out of fold, round 6", "before labeling"]
     assert all("area 0." in name for name in names)
     assert "standard normal" in [text.get_text() for text in right.get_legend().get_texts()]
 
@@ -278,3 +294,99 @@ def test_a_missing_descriptor_stands_in_the_middle_of_the_map() -> None:
     np.testing.assert_allclose(Z[:, 0], [-np.sqrt(1.5), 0.0, np.sqrt(1.5)])
     assert Z[1, 2] == 0.0
     assert not Z[:, 1].any()
+
+
+def _arms() -> CampaignRecord:
+    return example_record(n_control=2, n_test=1)
+
+
+def _line(ax, name):
+    return next(line for line in ax.lines if line.get_label() == name)
+
+
+def test_errors_are_held_out_of_the_test_set_and_of_the_control_with_its_interval():
+    record = _arms()
+    ax = errors_figure(record).axes[0]
+    trained = [r for r in record.rounds if r.metrics]
+    assert _line(ax, "held out").get_xydata().tolist() == [[r.n_labels, r.metrics["mae"]] for r in trained]
+    tested = [[r.n_labels, r.test_metrics["mae"]] for r in record.rounds if r.test_metrics]
+    assert _line(ax, "test set").get_xydata().tolist() == tested
+    error = record.control["error"]
+    marks = _points(ax, f"control, each label ({error['n']})")
+    assert marks[:, 1].mean() == pytest.approx(error["mae"])
+    assert _line(ax, "control, mean and 95 %").get_ydata()[0] == error["mae"]
+    (band,) = ax.patches
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((error["low"], error["high"]))
+
+
+def test_errors_without_control_and_test_set_are_the_held_out_ones_alone():
+    ax = errors_figure(example_record()).axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["held out"]
+    assert not ax.patches
+
+
+def test_one_control_label_has_no_interval():
+    record = _arms()
+    first = next(r for r in record.requests if r.arm is Arm.CONTROL)
+    requests = tuple(r for r in record.requests if r.arm is not Arm.CONTROL or r is first)
+    ax = errors_figure(replace(record, requests=requests, control={"n_labels": 1, "error": None})).axes[0]
+    assert len(_points(ax, "control, each label (1)")) == 1
+    assert not ax.patches
+
+
+def test_calibration_round_by_round_is_that_of_the_records_without_and_with_the_correction():
+    record = example_record()
+    left, right = honesty_figure(record).axes
+    for name, when in (("as the model says", "before"), ("with the correction", "after")):
+        sides = [r.calibration[when] for r in record.rounds if r.calibration]
+        assert _line(left, name).get_ydata().tolist() == [side["mean_z2"] for side in sides]
+        assert _line(right, name).get_ydata().tolist() == [side["miscalibration_area"] for side in sides]
+        low_high = [(side["mean_z2_low"], side["mean_z2_high"]) for side in sides]
+        assert low_high in [[tuple(ends[:, 1]) for ends in c.get_segments()] for c in left.collections]
+    chance = [0.31 / np.sqrt(r.calibration["n"]) for r in record.rounds if r.calibration]
+    assert _line(right, "by chance").get_ydata().tolist() == pytest.approx(chance)
+
+
+def test_a_correction_that_is_turned_off_is_called_not_in_use():
+    record = replace(example_record(), spec={"training": {"recalibrate": False}})
+    names = [text.get_text() for text in honesty_figure(record).axes[0].get_legend().get_texts()]
+    assert names == ["as the model says", "with a correction (not in use)"]
+
+
+def test_perfect_predictions_have_a_place_on_the_logarithmic_axis():
+    record = example_record()
+    zero = {"mean_z2": 0.0, "mean_z2_low": 0.0, "mean_z2_high": 0.0, "miscalibration_area": 0.5, "sharpness": 0.1}
+    rounds = tuple(
+        replace(r, calibration={**r.calibration, "after": zero}) if r.calibration else r for r in record.rounds
+    )
+    left, _ = honesty_figure(replace(record, rounds=rounds)).axes
+    assert min(_line(left, "with the correction").get_ydata()) == 1e-3
+    assert left.get_ylim()[0] <= 1e-3
+
+
+@pytest.mark.parametrize("draw", [errors_figure, honesty_figure])
+def test_one_round_is_no_course_of_rounds(draw):
+    assert draw(example_record(n_rounds=2, is_stopped=False)) is None
+
+
+def test_the_arms_have_marks_of_their_own():
+    record = _arms()
+    labeled = {label.candidate_id for label in record.labels}
+    for arm, name in ((Arm.CONTROL, "control"), (Arm.TEST, "test set")):
+        n = len({r.candidate_id for r in record.requests if r.arm is arm} & labeled)
+        assert n > 0
+        for figure in (discovery_figure(record), maps.map_figure(record)):
+            assert len(_points(figure.axes[0], name)) == n
+
+
+def test_parity_shows_the_control_apart_from_what_the_model_chose():
+    names = [text.get_text() for text in parity_figure(_arms()).axes[0].get_legend().get_texts()]
+    assert [name.split(":")[0] for name in names] == ["out of fold, round 6", "before labeling", _CONTROL_NAME]
+
+
+def test_the_coverage_of_the_control_waits_for_twenty_labels():
+    for n_control, is_shown in ((2, False), (6, True)):
+        record = example_record(n_control=n_control)
+        assert (record.control["n_labels"] >= 20) == is_shown
+        names = [text.get_text() for text in calibration_figure(record).axes[0].get_legend().get_texts()]
+        assert any(name.startswith(_CONTROL_NAME) for name in names) == is_shown

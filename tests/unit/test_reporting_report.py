@@ -108,7 +108,7 @@ def test_every_link_of_the_page_leads_somewhere(full):
 
 
 def test_every_figure_has_a_light_and_a_dark_picture(full):
-    assert full.tags.count("picture") == full.tags.count("source") == full.tags.count("img") == 7
+    assert full.tags.count("picture") == full.tags.count("source") == full.tags.count("img") == 8
 
 
 def test_the_page_says_what_matters():

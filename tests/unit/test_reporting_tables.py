@@ -11,7 +11,7 @@ import pytest
 from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.domain.request import Purpose, Request, RequestState
-from active_learning.reporting import links, tables
+from active_learning.reporting import learned, links, picks, tables
 from active_learning.testing.records import START, example_record
 
 
@@ -30,14 +30,14 @@ def test_every_request_of_a_round_has_a_row_with_its_outcome():
         assert [pick.candidate for pick in table.picks] == [r.candidate_id for r in requests]
         assert table.n_labels + table.n_failed + table.n_open == len(requests)
     assert tables.round_tables(record)[0].n_open == 2
-    assert [p.outcome for p in tables.picks_of_round(record, 3)][-2:] == ["in flight", "in flight"]
+    assert [p.outcome for p in picks.picks_of_round(record, 3)][-2:] == ["in flight", "in flight"]
 
 
 def test_a_pick_says_what_was_predicted_and_how_wrong_it_was():
     record = example_record(failure_rate=0.0)
     labels = {label.request_id: label.value for label in record.labels}
     request = next(r for r in record.requests if r.round == 2)
-    pick = tables.picks_of_round(record, 2)[0]
+    pick = picks.picks_of_round(record, 2)[0]
     assert float(pick.error) == pytest.approx(labels[request.id] - request.mean, rel=5e-3)
     assert float(pick.z) == pytest.approx((labels[request.id] - request.mean) / request.std, abs=0.051)
     assert pick.outcome.endswith(" eV/atom")
@@ -46,7 +46,7 @@ def test_a_pick_says_what_was_predicted_and_how_wrong_it_was():
 
 def test_a_success_whose_label_is_gone_says_so():
     record = replace(example_record(failure_rate=0.0, n_rounds=1, is_stopped=False), labels=())
-    assert {pick.outcome for pick in tables.picks_of_round(record, 0)} == {"label retracted"}
+    assert {pick.outcome for pick in picks.picks_of_round(record, 0)} == {"label retracted"}
 
 
 def test_failures_are_grouped_by_kind_and_say_what_became_of_the_candidate():
@@ -106,7 +106,7 @@ def test_reasons_for_missing_features_are_counted():
 
 def test_metrics_have_names_and_units_and_unknown_ones_are_kept():
     found = RoundRecord(1, START, 9, 3, metrics={"kendall": 0.5, "mae": 0.1234, "mape": 0.25}, max_std=0.5)
-    rows = dict(tables.round_metrics(found, "eV"))
+    rows = dict(learned.round_metrics(found, "eV"))
     assert rows == {
         "out-of-fold MAE": "0.123 eV",
         "MAPE": "25 %",
