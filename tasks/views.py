@@ -39,7 +39,9 @@ def artifact_key(*parts: object) -> str:
 def follow_request(campaign: str, request_id: str, formula: str) -> State[str]:  # noqa: ARG001 - names the run
     """Show a request for as long as it is open; ends as its label ended."""
     here = attached(campaign)
-    while not here.over.wait(_LOOK_S):
+    is_over = False
+    while not is_over:
+        is_over = here.over.wait(_LOOK_S)  # looks once more after the end, for labels that came since the last look
         request = here.campaign.store.request(request_id)
         if not request.is_open:
             return _end(request, here.campaign.store.labels_of(request_id))
