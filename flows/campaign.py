@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import flow, get_client, get_run_logger, tags
+from prefect import allow_failure, flow, get_client, get_run_logger, tags
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
@@ -109,7 +109,8 @@ class _Show:
         n_rounds = len(self._here.campaign.store.read().rounds)
         if 0 <= number < n_rounds and (number, settled) not in self._published:
             self._published.add((number, settled))
-            self._pages.append(publish_round.submit(self._path, number))
+            # One after another: the newest version of a page is the one that was drawn last.
+            self._pages.append(publish_round.submit(self._path, number, wait_for=[allow_failure(page) for page in self._pages[-1:]]))
 
     def end(self) -> None:
         """Let the followers end."""

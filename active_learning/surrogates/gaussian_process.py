@@ -12,10 +12,9 @@ from pydantic import Field
 from active_learning.domain.options import Options
 from active_learning.surrogates.checks import checked_training
 from active_learning.surrogates.gaussian_kernel import KERNELS, Kernel
-from active_learning.surrogates.gaussian_likelihood import LengthScales, most_probable
+from active_learning.surrogates.gaussian_likelihood import LengthScales
 from active_learning.surrogates.gaussian_posterior import FittedGaussianProcess
 from active_learning.surrogates.settings import changed
-from active_learning.surrogates.standardized import StandardFeatures, StandardTarget, one_thread
 
 __all__ = ["GaussianProcess", "GaussianProcessOptions"]
 
@@ -79,10 +78,5 @@ class GaussianProcess:
             If shapes do not match, there is no label, or a number is not finite (its row is named).
         """
         X, y = checked_training(X, y)
-        features, (target, t) = StandardFeatures.of(X), StandardTarget.of(y)
-        Z, options = features.standard(X), self.options
-        with one_thread():
-            lengths, noise = most_probable(
-                Z, t, options.kernel, length_scales=options.length_scales, max_iterations=options.max_iterations
-            )
-        return FittedGaussianProcess(options.kernel, features, target, lengths, noise, Z, t)
+        options = self.options
+        return FittedGaussianProcess.trained(X, y, options.kernel, options.length_scales, options.max_iterations)

@@ -129,11 +129,12 @@ def main() -> None:
     parser.add_argument("--tables", default=",".join(TABLES))
     parser.add_argument("--goals", default=",".join(GOALS))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0, help="other seeds than those of the table, to choose by")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     tasks = [
         Task(table, goal, method, seed)
-        for seed in range(given.seeds)
+        for seed in range(given.first_seed, given.first_seed + given.seeds)
         for goal in given.goals.split(",")
         for table in given.tables.split(",")
         for method in given.methods.split(";" if ";" in given.methods else ",")

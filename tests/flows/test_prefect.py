@@ -69,7 +69,8 @@ def ended(
     (flow_run,) = api.find("flow_runs", flow_runs={"tags": {"all_": ["seen"]}})
     mine = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
     store = CampaignStore(f"sqlite:///{folder / 'seen.campaign' / 'campaign.db'}", "seen")
-    yield Run(path, end.out, store, flow_run, api.find("task_runs", **mine), api.find("artifacts", **mine))
+    newest = api.find("artifacts/latest", **mine)
+    yield Run(path, end.out, store, flow_run, api.find("task_runs", **mine), newest)
     store.close()
 
 

@@ -127,6 +127,7 @@ def main(folder: Path) -> None:
     (folder / "reference.json").write_text(json.dumps(reference))
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen()
     print(f"port {listening.getsockname()[1]}", flush=True)
     uvicorn.Server(uvicorn.Config(_watched(app, folder), log_level="warning")).run(sockets=[listening])
 

@@ -65,14 +65,31 @@ def test_it_predicts_what_scikit_learn_predicts(kernel: Any, scales: Any) -> Non
 
 
 @EACH_KERNEL
-def test_each_label_held_out_is_predicted_as_by_a_process_without_it(kernel: Any) -> None:
-    X, y = _data(15)
-    model = _fit(X, y, kernel=kernel)
-    held_out = model.held_out
-    for row in range(len(y)):
-        mean, std = _peer(model, leave_out=row).predict(model.Z[row : row + 1], return_std=True)
-        np.testing.assert_allclose(held_out.mean[row], y.mean() + y.std() * mean, rtol=1e-8)
-        np.testing.assert_allclose(held_out.std[row], y.std() * std, rtol=1e-8)
+def test_each_label_held_out_is_predicted_by_a_process_that_was_trained_without_its_fold(kernel: Any) -> None:
+    X, y = _data(23)
+    held_out = _fit(X, y, kernel=kernel).held_out
+    assert held_out is not None
+    for fold in range(5):
+        is_out = np.arange(len(y)) % 5 == fold
+        prediction = _fit(X[~is_out], y[~is_out], kernel=kernel).predict(X[is_out])
+        np.testing.assert_allclose(held_out.mean[is_out], prediction.mean, rtol=1e-4)
+        np.testing.assert_allclose(held_out.std[is_out], prediction.std, rtol=1e-3)
+
+
+def test_errors_of_labels_held_out_are_not_smaller_than_those_of_new_ones() -> None:
+    # Leave-one-out with length scales that have seen all labels fails this: with many features they fit the noise.
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 60))
+    y = X[:, 0] + 0.5 * rng.normal(size=300)
+    ratios = []
+    for first in range(0, 150, 50):
+        known = np.arange(first, first + 50)
+        model = _fit(X[known], y[known])
+        held_out = model.held_out
+        assert held_out is not None
+        new = model.predict(X[150:]).mean[:, 0] - y[150:]
+        ratios.append(np.square(held_out.mean[:, 0] - y[known]).mean() / np.square(new).mean())
+    assert np.mean(ratios) > 0.9
 
 
 @EACH_KERNEL
@@ -207,6 +224,7 @@ def test_the_noise_of_the_labels_is_found() -> None:
     model = _fit(X, y)
     assert np.sqrt(model.noise) * y.std() == pytest.approx(0.5, rel=0.2)
     held_out = model.held_out
+    assert held_out is not None
     z = (held_out.mean[:, 0] - y) / held_out.std[:, 0]
     assert np.square(z).mean() == pytest.approx(1.0, abs=0.2)
 
@@ -216,6 +234,7 @@ def test_few_labels_of_many_features_are_not_taken_for_noise() -> None:
     X = rng.normal(size=(20, 3)) @ rng.normal(size=(3, 120))
     y = X[:, 0]
     model = _fit(X, y)
+    assert model.held_out is not None
     errors = model.held_out.mean[:, 0] - y
     assert model.noise < 0.1
     assert np.square(errors).mean() < 0.1 * y.var()
@@ -264,6 +283,7 @@ def test_a_constant_target_is_certain() -> None:
     model = _fit(X, np.full(len(X), -1.7))
     np.testing.assert_array_equal(model.predict(X).mean, -1.7)
     np.testing.assert_array_equal(model.predict(X).std, 0.0)
+    assert model.held_out is not None
     np.testing.assert_array_equal(model.held_out.mean, -1.7)
     np.testing.assert_array_equal(model.importances, 0.0)
     np.testing.assert_array_equal(model.draws(X, 2, rng=np.random.default_rng(0)), -1.7)
@@ -296,6 +316,7 @@ def test_the_number_of_threads_changes_neither_training_nor_prediction() -> None
             prediction = model.predict(X)
             factor = model.covariance_factor(X[:50])
             draws = model.draws(X, 2, rng=np.random.default_rng(0))
+            assert model.held_out is not None
             found.append((model.length_scales, prediction.mean, prediction.std, model.held_out.mean, factor, draws))
             limits = {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
             assert limits == {n_threads}
@@ -316,6 +337,8 @@ def test_what_traveled_is_the_same_in_everything() -> None:
     model = _fit(X, y, kernel="matern_32")
     again = FittedGaussianProcess.from_arrays(model.to_arrays())
     assert again.kernel == "matern_32"
+    assert model.held_out is not None
+    assert again.held_out is not None
     np.testing.assert_array_equal(again.held_out.std, model.held_out.std)
     np.testing.assert_array_equal(again.covariance_factor(X), model.covariance_factor(X))
     np.testing.assert_array_equal(
@@ -377,10 +400,9 @@ def test_whatever_the_labels_beliefs_are_finite_and_nothing_is_surer_than_the_no
     prediction, held_out = model.predict(X), model.held_out
     largest = np.sqrt(1 + model.noise) * model.target.spread
     assert (prediction.std <= largest * (1 + 1e-9)).all()
-    assert (held_out.std <= largest * (1 + 1e-9)).all()
+    assert (held_out is None) == (n_rows == 1)
     assert (prediction.std >= np.sqrt(model.noise) * model.target.spread * (1 - 1e-9)).all()
-    # To hold a label out cannot make the belief about it surer.
-    assert (held_out.std >= prediction.std * (1 - 1e-6)).all()
+    assert held_out is None or (np.isfinite(held_out.mean).all() and np.isfinite(held_out.std).all())
     factor = model.covariance_factor(X)
     assert (np.square(factor).sum(axis=1) <= prediction.std[:, 0] ** 2 * (1 + 1e-9)).all()
     assert np.isfinite(model.draws(X, 2, rng=np.random.default_rng(0))).all()
