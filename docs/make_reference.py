@@ -100,13 +100,14 @@ _NOTES = {
     "surrogate": 'Without this table: `kind = "committee"`. A modAL learner may stand as the kind itself: '
     '`kind = "modAL.models:CommitteeRegressor"` is short for `kind = "modal"` with '
     '`learner = "modAL.models:CommitteeRegressor"`.',
-    "acquisition": 'Without this table: `kind = "upper_confidence_bound"`; for the goal `learn` `expected_model_gain`, '
-    "for `classify` `entropy`. A modAL query strategy may stand as the kind itself: "
+    "acquisition": 'Without this table: `kind = "upper_confidence_bound"`; for the goal `learn` `expected_model_gain` '
+    "(`uncertainty`, if the surrogate does not know the covariance of its beliefs), for `classify` `entropy`. "
+    "A modAL query strategy may stand as the kind itself: "
     '`kind = "modAL.acquisition:max_EI"` is short for `kind = "modal"` with '
     '`strategy = "modAL.acquisition:max_EI"`; the other keys are the strategy\'s arguments.',
-    "selection": "Without this table: what fits the other two. `fantasies` where the acquisition can score again what "
-    "would be believed and the surrogate knows the covariance of its beliefs, `variance_reduction` for "
-    "`expected_model_gain`, `top` for rules that deal out the batch themselves, otherwise `diverse`.",
+    "selection": "Without this table: what fits the other two. `top` for rules that deal out the batch themselves; "
+    "where the surrogate knows the covariance of its beliefs, `variance_reduction` for `expected_model_gain` and "
+    "`fantasies` for improvements, levels and `uncertainty`; otherwise, and for `upper_confidence_bound`, `diverse`.",
     "training": "See [learning.md](learning.md#how-a-model-is-judged).",
     "search": "See [learning.md](learning.md#hyper-parameters).",
     "control": "See [learning.md](learning.md#the-control).",

@@ -9,42 +9,24 @@ benchmarks/results/NAME.json, which the script of that name writes; nothing is m
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import learning_tables
 from make_reference import rows_of
+from page_parts import result, sentences, table
 
 from active_learning.featurizers.descriptor import Decorable, Descriptor
 from active_learning.featurizers.registry import DESCRIPTORS
 
 DOCS = Path(__file__).parent
-RESULTS = DOCS.parent / "benchmarks" / "results"
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 Json = Mapping[str, Any]
-
-
-def _result(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], n_words: int = 1) -> Iterator[str]:
-    """A Markdown table; columns after the first `n_words` hold numbers."""
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * n_words}{'---:|' * (len(head) - n_words)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-
-
-def _sentences(text: str) -> str:
-    """A paragraph."""
-    return "\n" + textwrap.fill(text, 120, break_on_hyphens=False)
 
 
 def _number(value: float) -> str:
@@ -53,9 +35,9 @@ def _number(value: float) -> str:
 
 
 def _descriptors() -> Iterator[str]:
-    measured = {row["descriptor"]: row for row in _result("descriptor_rates")["descriptors"]}
+    measured = {row["descriptor"]: row for row in result("descriptor_rates")["descriptors"]}
     head = ("descriptor", "what it is", "of", "states", "source", "features", "a second", "matminer", "described")
-    yield from _table(head, (_descriptor_row(n, m, measured[n]) for n, m in DESCRIPTORS.items()), n_words=5)
+    yield from table(head, (_descriptor_row(n, m, measured[n]) for n, m in DESCRIPTORS.items()), n_words=5)
 
 
 def _descriptor_row(name: str, model: type[Descriptor], measured: Json) -> tuple[str, ...]:
@@ -88,7 +70,7 @@ def _descriptor_options() -> Iterator[str]:
 
 
 def _magpie() -> Iterator[str]:
-    found = _result("magpie")
+    found = result("magpie")
     words = {
         "ours": "Motherlode, all at once",
         "ours_by_10000": "Motherlode, by 10,000 rows",
@@ -103,8 +85,8 @@ def _magpie() -> Iterator[str]:
         (words[way], f"{took['cpu']:,.1f}", f"{took['wall']:,.1f}", f"{faster[way]['cpu']:,}" if way in faster else "")
         for way, took in found["us_per_candidate"].items()
     )
-    yield from _table(head, rows)
-    yield _sentences(
+    yield from table(head, rows)
+    yield sentences(
         f"{int(found['compositions'].partition(':')[0]):,} compositions (matminer: {found['matminer_sample']:,} of"
         f" them), medians of {found['repeats']}. The largest relative difference between the two is"
         f" {found['largest_difference']:.1g}."
@@ -112,7 +94,7 @@ def _magpie() -> Iterator[str]:
 
 
 def _scoring() -> Iterator[str]:
-    found = _result("scoring")
+    found = result("scoring")
     words = {
         "ours": "Motherlode",
         "threads": "scikit-learn's trees on threads, tree by tree",
@@ -130,8 +112,8 @@ def _scoring() -> Iterator[str]:
         )
         for way, took in found["ways"].items()
     )
-    yield from _table(("way", "wall, s", "CPU, s", "memory, MB", "wall, times ours", "CPU, times ours"), rows)
-    yield _sentences(
+    yield from table(("way", "wall, s", "CPU, s", "memory, MB", "wall, times ours", "CPU, times ours"), rows)
+    yield sentences(
         f"{found['rows']:,} candidates, {found['features']} features, {found['trees']} trees, {found['cores']} cores;"
         f" memory is what was added. The one array was {found['stack']}. The largest difference between the ways is"
         f" {max(found['largest_difference'].values()):.1g}."
@@ -139,7 +121,7 @@ def _scoring() -> Iterator[str]:
 
 
 def _round() -> Iterator[str]:
-    found = _result("round")
+    found = result("round")
 
     def cell(took: Json | None) -> str:
         return f"{took['wall_s']:.1f} ({took['cpu_s']:.1f})" if took else ""
@@ -149,8 +131,8 @@ def _round() -> Iterator[str]:
     rows = [(stage, *(cell(took["stages"].get(stage)) for took in contenders.values())) for stage in stages]
     rows.append(("together", *(cell(took) for took in contenders.values())))
     rows.append(("most memory, MB", *(f"{took['peak_mb']:,.0f}" for took in contenders.values())))
-    yield from _table(("wall s (CPU s)", *contenders), rows)
-    yield _sentences(
+    yield from table(("wall s (CPU s)", *contenders), rows)
+    yield sentences(
         f"{found['n_candidates']:,} candidates, {found['n_features']} features, {found['n_labels']:,} labels,"
         f" {found['n_trees']} trees, {found['cores']} cores. Only ours cross-validates, and only ours writes down what"
         f" it predicted; without the cross-validation it takes {cell(found['ours_without_cross_validation'])}."
@@ -158,7 +140,7 @@ def _round() -> Iterator[str]:
 
 
 def _growth() -> Iterator[str]:
-    found = _result("growth")
+    found = result("growth")
     runs = found["runs"]
     head = ["step", *(f"{run['n_candidates']:,}: s | MB" for run in runs)]
     columns = [part for column in head for part in column.split(" | ")]
@@ -170,10 +152,10 @@ def _growth() -> Iterator[str]:
             for text in (f"{took.get('seconds', took.get('process_s', 0.0)):,.1f}", f"{took['peak_mb']:,.0f}")
         ]
         rows.append((step, *cells))
-    yield from _table(columns, rows)
+    yield from table(columns, rows)
     disk = [f"{max(took.get('disk_peak_mb', 0.0) for took in run['steps'].values()):,.0f} MB" for run in runs]
     workers = max(took.get("child_peak_mb", 0.0) for run in runs for took in run["steps"].values())
-    yield _sentences(
+    yield sentences(
         "MB is the most that the campaign's own process had, libraries and all; beside it, each process that featurizes"
         f" has up to {workers:,.0f} MB. The campaigns took at most {', '.join(disk)} on disk."
     )
@@ -182,7 +164,7 @@ def _growth() -> Iterator[str]:
 
 def _naive(naive: Json | None) -> Iterator[str]:
     if naive:
-        yield _sentences(
+        yield sentences(
             f"The naive way, at {naive['n_candidates']:,}: a list of pymatgen compositions takes"
             f" {naive['list_mb']:,.0f} MB ({naive['bytes_a_composition']:,} bytes each) and {naive['list_s']:,.0f} s to"
             f" make, matminer's data frame {naive['table_mb']:,.0f} MB and {naive['featurize_s']:,.0f} s"
@@ -197,7 +179,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "scoring": _scoring,
     "round": _round,
     "growth": _growth,
-}
+} | learning_tables.TABLES
 
 
 def filled(text: str) -> str:

@@ -110,7 +110,8 @@ class _Show:
         if 0 <= number < n_rounds and (number, settled) not in self._published:
             self._published.add((number, settled))
             # One after another: the newest version of a page is the one that was drawn last.
-            self._pages.append(publish_round.submit(self._path, number, wait_for=[allow_failure(page) for page in self._pages[-1:]]))
+            before: list[Any] = [allow_failure(page) for page in self._pages[-1:]]
+            self._pages.append(publish_round.submit(self._path, number, wait_for=before, return_state=False))
 
     def end(self) -> None:
         """Let the followers end."""

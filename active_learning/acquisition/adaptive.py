@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from active_learning.domain.choosing import Acquisition, Outcome, Scoring
-from active_learning.domain.options import Options
+from active_learning.domain.options import Options, tables_with_kind
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.target import Goal
-from active_learning.errors import ContractError
+from active_learning.errors import ContractError, UserError
 
 __all__ = ["Adaptive"]
 
@@ -73,6 +73,19 @@ class Adaptive:
         top_fraction: float = Field(0.1, gt=0, le=0.5, description="Share of the labels that count as having paid.")
         memory: int = Field(50, ge=1, description="Newest choices of each rule that count.")
 
+        @field_validator("rules")
+        @classmethod
+        def _each_is_a_rule_of_its_own(cls, rules: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+            for table in tables_with_kind(rules):
+                if weighed := {"weigh_success", "per_cost"} & table.keys():
+                    raise ValueError(
+                        f"{' and '.join(sorted(weighed))} cannot stand in a rule: the rules share a batch by rank, and "
+                        "ranks are no amounts of gain that could be weighed"
+                    )
+                if rules.count(table) > 1:
+                    raise ValueError(f"the rule {table['kind']!r} stands there twice with the same options")
+            return rules
+
     def __init__(self, options: Options, rules: Sequence[Acquisition] = ()) -> None:
         self.options, self.rules = options, tuple(rules)
 
@@ -89,8 +102,19 @@ class Adaptive:
         return self.options.rules
 
     def with_members(self, members: Sequence[Acquisition]) -> Adaptive:
-        """The same acquisition with these rules: who builds plug-ins builds those of `member_tables`."""
-        return Adaptive(self.options, members)
+        """The same acquisition with these rules: who builds plug-ins builds those of `member_tables`.
+
+        Raises
+        ------
+        UserError
+            If no goal that has a best is served by all of them.
+        """
+        built = Adaptive(self.options, members)
+        if not built.goals:
+            rules = zip(self.options.rules, members, strict=True)
+            served = "; ".join(f"{table['kind']}: {', '.join(sorted(rule.goals))}" for table, rule in rules)
+            raise UserError(f"no goal that seeks a value is served by all of these rules. They serve: {served}.")
+        return built
 
     def score(self, prediction: Prediction, scoring: Scoring) -> Floats:
         """(n_candidates,): n, n - 1, ..., 1 for the candidates that the rules take, and 0 or less, by the mean of the

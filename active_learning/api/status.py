@@ -11,13 +11,13 @@ import numpy as np
 from active_learning.config import read_header
 from active_learning.domain.campaign import Phase, RoundRecord, Settings
 from active_learning.domain.label import Label
-from active_learning.domain.request import Arm, Purpose, RequestState
+from active_learning.domain.request import Arm, Purpose, Request, RequestState
 from active_learning.domain.target import Goal, Target
-from active_learning.engine.answering import standing
+from active_learning.engine.answering import rounds_of, standing
 from active_learning.engine.deciding import is_given_up
 from active_learning.engine.observing import target_labels
 from active_learning.errors import UserError
-from active_learning.learning.control import acceleration, control_error
+from active_learning.learning.control import Drawn, acceleration, control_error
 from active_learning.learning.forecast import forecast_sentence
 from active_learning.store import CampaignStore, Facts
 
@@ -88,10 +88,24 @@ def control_of(facts: Facts, target: Target) -> dict[str, Any]:
         error = control_error(y, mean)
         found["error"] = None if error is None else error.to_json()
     if target.goal.has_best:
-        chosen = [values[r.candidate_id] for r in asked if r.arm is Arm.CHOSEN]
-        found_by_chance = acceleration(target.merit(y), target.merit(np.array(chosen, dtype=np.float64)))
-        found["acceleration"] = None if found_by_chance is None else found_by_chance.to_json()
+        chosen = np.array([values[r.candidate_id] for r in asked if r.arm is Arm.CHOSEN], dtype=np.float64)
+        drawn = _drawn(facts, target, labels, [r for r, _ in control])
+        factor = acceleration(target.merit(y), target.merit(chosen), drawn)
+        found["acceleration"] = None if factor is None else factor.to_json()
     return found
+
+
+def _drawn(facts: Facts, target: Target, labels: tuple[Label, ...], control: list[Request]) -> Drawn:
+    """What the control was drawn from: of each round, the pool without what was asked for, or told, before it."""
+    assert facts.features is not None  # who asked for a control had features
+    rounds = rounds_of(facts.requests, facts.rounds, labels)
+    mine = {request.candidate_id for request in control}
+    others = sorted((rounds[x.candidate_id], x.value) for x in labels if x.candidate_id not in mine)
+    return Drawn(
+        n_candidates=int(facts.features["n_candidates"]),
+        taken=target.merit(np.array([value for _, value in others])),
+        n_before=np.searchsorted([number for number, _ in others], [request.round for request in control]),
+    )
 
 
 def _forecast(facts: Facts, target: Target, model: RoundRecord | None) -> str | None:

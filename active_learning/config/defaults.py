@@ -12,7 +12,7 @@ __all__ = ["default_acquisition", "default_selection", "default_surrogate"]
 _KNOW_COVARIANCE = frozenset(
     {"committee", "extra_trees", "gaussian_process", "neural_network", "random_forest", "support_vector"}
 )
-_SCORE_AGAIN = frozenset(
+_BEST_JOINTLY = frozenset(
     {
         "expected_improvement",
         "log_expected_improvement",
@@ -20,9 +20,9 @@ _SCORE_AGAIN = frozenset(
         "probability_within",
         "straddle",
         "uncertainty",
-        "upper_confidence_bound",
     }
 )
+"""They can score again what would be believed, and were better for it; an upper confidence bound was not."""
 _HAVE_CHOSEN = frozenset({"adaptive", "modal", "random", "thompson"})
 
 
@@ -31,25 +31,34 @@ def default_surrogate() -> dict[str, Any]:
     return {"kind": "committee"}
 
 
-def default_acquisition(goal: Goal) -> dict[str, Any]:
-    """A table of [acquisition]: what is worth most for the goal."""
-    kinds = {Goal.LEARN: "expected_model_gain", Goal.CLASSIFY: "entropy", Goal.WITHIN: "upper_confidence_bound"}
-    return {"kind": kinds.get(goal, "upper_confidence_bound")}
+def default_acquisition(goal: Goal, surrogate: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of [acquisition]: what is worth most for the goal, of what the model can be asked."""
+    if goal is Goal.LEARN:
+        return {"kind": "expected_model_gain" if _knows_covariance(surrogate) else "uncertainty"}
+    return {"kind": "entropy" if goal is Goal.CLASSIFY else "upper_confidence_bound"}
+
+
+def _knows_covariance(surrogate: Mapping[str, Any]) -> bool:
+    """Whether the model of a table is known to tell how its beliefs hang together; a committee does if all members
+    do."""
+    members = surrogate.get("members") if surrogate.get("kind") == "committee" else None
+    if isinstance(members, list | tuple):
+        return all(isinstance(member, Mapping) and _knows_covariance(member) for member in members)
+    return surrogate.get("kind") in _KNOW_COVARIANCE
 
 
 def default_selection(goal: Goal, surrogate: Mapping[str, Any], acquisition: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of [selection] that fits the other two: the best batch that they allow.
+    """A table of [selection] that fits the other two.
 
-    A joint batch where the model knows how its beliefs hang together and the acquisition can score again what would be
-    believed; the highest scores where the acquisition has dealt the batch already; otherwise one of each group of like
-    candidates.
+    A joint batch where the model knows how its beliefs hang together and the acquisition is the better for it; the
+    highest scores where the acquisition has dealt the batch already; otherwise one of each group of like candidates.
     """
     kind = acquisition.get("kind")
     if kind in _HAVE_CHOSEN or (isinstance(kind, str) and kind.startswith("modAL.")):
         return {"kind": "top"}
-    if surrogate.get("kind") in _KNOW_COVARIANCE and goal is not Goal.CLASSIFY:
+    if _knows_covariance(surrogate) and goal is not Goal.CLASSIFY:
         if kind == "expected_model_gain":
             return {"kind": "variance_reduction"}
-        if kind in _SCORE_AGAIN:
+        if kind in _BEST_JOINTLY:
             return {"kind": "fantasies"}
     return {"kind": "diverse"}

@@ -17,6 +17,11 @@ from active_learning.errors import Fault, SpecError, UserError
 
 __all__ = ["CampaignFile", "faults_of", "line_of", "read_campaign_file", "read_header"]
 
+_LISTS = frozenset({"list_type", "tuple_type"})
+_TABLES = frozenset({"dict_type", "model_type"})
+_KIND = re.compile(r"[\[(]|^constrained-|^(int|float|str|bool|none)$")
+"""What pydantic puts into a place for each kind of thing that a key may be."""
+
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.\-\s\"']+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"^\s*([A-Za-z0-9_\-\"'.]+)\s*=")
 
@@ -48,6 +53,7 @@ def line_of(text: str, path: Sequence[str | int]) -> int | None:
             table = tuple(part.strip().strip("\"'") for part in header[2].split("."))
             if header[1] == "[[":
                 counts[table] = counts.get(table, -1) + 1
+                places.setdefault(table, number)
                 table = (*table, str(counts[table]))
             places.setdefault(table, number)
         elif key := _KEY.match(line):
@@ -62,14 +68,54 @@ def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
     kind, key = error["type"], str(error["loc"][-1]) if error["loc"] else ""
     if kind == "extra_forbidden":
         close = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(known))}."
+        others = f" Known: {', '.join(sorted(known))}." if known else " There are none here but 'kind'."
+        hint = f" Did you mean '{close[0]}'?" if close else others
         return f"unknown key.{hint}"
     if kind == "missing":
         return "missing."
-    message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    message = _worded(error)
     given = error.get("input")
     shown = f", got {given!r}" if isinstance(given, str | int | float | bool | list) and kind != "value_error" else ""
     return f"{message}{shown}" if message.endswith("?") and not shown else f"{message}{shown}."
+
+
+def _worded(error: Mapping[str, Any]) -> str:
+    """What pydantic says, as of a file; what it words as of Python in other words."""
+    kind, given = error["type"], error.get("input")
+    if kind in _LISTS and isinstance(given, Mapping):
+        return "Input should be a list of tables, each with its heading in two brackets: [[...]]"
+    if kind in _LISTS:
+        return "Input should be a list"
+    if kind in _TABLES:
+        return "Input should be a table"
+    if kind == "too_short":
+        return f"Input should have {error['ctx']['min_length']} or more items"
+    return str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+
+
+def _is_follow_up(error: Mapping[str, Any]) -> bool:
+    """Whether pydantic finds a list too short only because it left out the items that are at fault."""
+    return bool(error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"])
+
+
+def _by_place(error: ValidationError) -> dict[tuple[Any, ...], list[Any]]:
+    """The errors at each key. Of one that may be several kinds of thing, pydantic says what speaks against each."""
+    found: dict[tuple[Any, ...], list[Any]] = {}
+    for detail in error.errors(include_url=False):
+        if not _is_follow_up(detail):
+            first, *rest = detail["loc"] or ("",)
+            place = (first, *(part for part in rest if not (isinstance(part, str) and _KIND.search(part))))
+            found.setdefault(place if detail["loc"] else (), []).append(detail)
+    return found
+
+
+def _messages(details: Sequence[Any], known: Sequence[str]) -> str:
+    """All that is said of one key."""
+    own = [detail for detail in details if detail["type"] == "value_error"]
+    said = [_message(detail, known) for detail in own or details]
+    got = said[-1].rfind(", got ")
+    shown = said[-1][got:] if got >= 0 else "."
+    return "; or ".join([*(text.removesuffix(shown) for text in said[:-1]), said[-1]])
 
 
 def _known_keys(model: type[BaseModel], place: Sequence[Any]) -> list[str]:
@@ -93,10 +139,10 @@ def faults_of(
     """The faults in a validation error, each with its key path and line; `prefix` is where the table stands, and
     `more_keys` are allowed in it beside the model's."""
     faults = []
-    for detail in error.errors(include_url=False):
-        place = (*prefix, *(str(part) for part in detail["loc"]))
-        known = _known_keys(model, detail["loc"][:-1])
-        message = _message(detail, [*known, *more_keys] if len(detail["loc"]) == 1 else known)
+    for loc, details in _by_place(error).items():
+        place = (*prefix, *(str(part) for part in loc))
+        known = _known_keys(model, loc[:-1])
+        message = _messages(details, [*known, *more_keys] if len(loc) == 1 else known)
         faults.append(Fault(".".join(place), message, line_of(text, place)))
     return faults
 

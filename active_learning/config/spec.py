@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from active_learning.config.defaults import default_acquisition, default_selection, default_surrogate
+from active_learning.domain.label import LARGEST_VALUE
 from active_learning.domain.options import Duration, Options
 from active_learning.domain.target import Goal, Target
 from active_learning.preparation.options import PreparationOptions
@@ -79,10 +80,13 @@ class Training(Options):
 
     validation: Literal["auto", "folds"] = Field(
         "auto",
-        description="auto: by what the model knows itself of labels it was not trained on (out-of-bag, leave-one-out),"
-        " and by folds if it knows nothing; folds: always by k-fold cross-validation, which trains as many more models",
+        description="auto: by what the model knows itself of labels it was not trained on (out of bag, or by its own "
+        "folds), and by folds if it knows nothing; folds: always by k-fold cross-validation, which trains as many more "
+        "models",
     )
-    folds: Annotated[int, Field(ge=2, le=20)] = Field(5, description="folds of the cross-validation")
+    folds: Annotated[int, Field(ge=2, le=20)] = Field(
+        5, description="folds of the cross-validation; it begins once there are two labels for each"
+    )
     recalibrate: bool = Field(
         True, description="correct the predicted std every round by what held-out labels say (Palmer et al., 2022)"
     )
@@ -143,13 +147,20 @@ class TargetTable(Options):
     property: str = Field(description="a property that the labeler gives", min_length=1)
     goal: Goal = Field(description="minimize, maximize, within (with low and high), learn or classify")
     unit: str | None = Field(None, description="checked against the labeler's unit; the labeler's if not given")
-    low: float | None = Field(None, description="lower bound of the goal 'within', in the property's unit")
-    high: float | None = Field(None, description="upper bound of the goal 'within', in the property's unit")
+    low: float | None = Field(
+        None, allow_inf_nan=False, description="lower bound of the goal 'within', in the property's unit"
+    )
+    high: float | None = Field(
+        None, allow_inf_nan=False, description="upper bound of the goal 'within', in the property's unit"
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
         if self.goal is Goal.WITHIN and (self.low is None or self.high is None or self.low >= self.high):
             raise ValueError("goal 'within' needs low < high")
+        largest = max(abs(self.low or 0.0), abs(self.high or 0.0))
+        if largest > LARGEST_VALUE:
+            raise ValueError(f"low and high are values of a property: at most {LARGEST_VALUE:g}, got {largest:g}")
         if self.goal is not Goal.WITHIN and (self.low is not None or self.high is not None):
             raise ValueError(f"low and high go with goal 'within', not with '{self.goal}'")
         return self
@@ -162,7 +173,10 @@ class TargetTable(Options):
 class Rounds(Options):
     """[rounds]: how much at a time."""
 
-    initial: Count = Field(20, description="candidates of the first design, k-means representatives of the pool")
+    initial: Annotated[int, Field(ge=2)] = Field(
+        20,
+        description="candidates of the first design, k-means representatives of the pool; a model needs two labels",
+    )
     batch_size: Count = Field(8, description="candidates a round")
     max_in_flight: Count = Field(
         8, description="a new round opens when in_flight + batch_size <= max_in_flight; batch_size = synchronous"
@@ -230,7 +244,8 @@ class CampaignSpec(Options):
             goal = Goal.MINIMIZE  # wrong or missing, which is said elsewhere
         filled = dict(tables)
         surrogate = filled.setdefault("surrogate", default_surrogate())
-        acquisition = filled.setdefault("acquisition", default_acquisition(Goal(goal)))
+        known = surrogate if isinstance(surrogate, Mapping) else {}
+        acquisition = filled.setdefault("acquisition", default_acquisition(Goal(goal), known))
         if isinstance(surrogate, Mapping) and isinstance(acquisition, Mapping):
             filled.setdefault("selection", default_selection(Goal(goal), surrogate, acquisition))
         filled.setdefault("selection", {"kind": "diverse"})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from active_learning.domain.label import LARGEST_VALUE
+
 __all__ = ["is_missing", "number_in", "text_of"]
 
 _MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "-"})
@@ -29,7 +31,7 @@ def number_in(cell: Any) -> float:
     Raises
     ------
     ValueError
-        If what stands there is not a finite number; true and false are none.
+        If what stands there is not a finite number, or larger than any property; true and false are none.
     """
     try:
         value = math.nan if isinstance(cell, bool) else float(cell)
@@ -37,4 +39,6 @@ def number_in(cell: Any) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{' '.join(str(cell).split())[:40]!r} is not a finite number")
+    if abs(value) > LARGEST_VALUE:
+        raise ValueError(f"{value:g} is larger than any property: at most {LARGEST_VALUE:g}")
     return value

@@ -11,7 +11,11 @@ from typing import Any
 
 from active_learning.errors import ContractError
 
-__all__ = ["Failure", "FailureKind", "Label", "Measurement"]
+__all__ = ["LARGEST_VALUE", "Failure", "FailureKind", "Label", "Measurement"]
+
+LARGEST_VALUE = 1e100
+"""No property has so large a value in any unit: it is what a calculation leaves that went astray. Squares of all that
+is smaller are numbers, and so are their sums and ratios."""
 
 
 class FailureKind(StrEnum):
@@ -37,6 +41,8 @@ class Failure:
 def _check_number(name: str, value: float, std: float | None) -> None:
     if not math.isfinite(value):
         raise ContractError(f"{name} must be finite, got {value}")
+    if abs(value) > LARGEST_VALUE:
+        raise ContractError(f"{name} is no larger than {LARGEST_VALUE:g}, got {value:g}")
     if std is not None and not (math.isfinite(std) and std >= 0):
         raise ContractError(f"the std of {name} must be finite and >= 0, got {std}")
 
@@ -47,7 +53,7 @@ class Measurement:
 
     Parameters
     ----------
-    values : property -> (value, unit); finite
+    values : property -> (value, unit); finite, at most `LARGEST_VALUE`
     std : property -> standard deviation, where the labeler knows it
     fidelity : the level of theory, in a word ("emt", "pbe", "experiment")
     provenance : a JSON value: code, version, settings, final structure, seconds

@@ -110,14 +110,14 @@ def r2(y: Floats, mean: Floats) -> float:
     """Coefficient of determination, ``1 - sum((y - mean)^2) / sum((y - average of y)^2)``.
 
     1 is perfect, 0 is no better than the average of `y`, and it may be negative. If all values are equal (one value
-    alone, too) it is 1 for perfect predictions and 0 for others.
+    alone, too) it is 1 for perfect predictions and 0 for others. Never below the least finite number.
     """
     y, mean = _checked(y=y, mean=mean)
-    residual = float(np.square(y - mean).sum())
-    total = 0.0 if (y == y[0]).all() else float(np.square(y - y.mean()).sum())
-    if total == 0.0:
+    residual = _rms(y - mean)
+    if (y == y[0]).all():
         return 1.0 if residual == 0.0 else 0.0
-    return 1.0 - residual / total
+    ratio = residual / _rms(y - y.mean())
+    return max(1.0 - ratio * ratio, float(np.finfo(np.float64).min))
 
 
 def z_scores(y: Floats, mean: Floats, std: Floats) -> Floats:

@@ -83,7 +83,7 @@ class HasImportances(Protocol):
 
 @runtime_checkable
 class HasHeldOut(Protocol):
-    """A trained model that knows what it would have predicted for each label without it: out of its bag, or its fold."""
+    """A trained model that knows what it would have said of each label without it: out of bag, or by its own folds."""
 
     @property
     def held_out(self) -> Prediction | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
 
-__all__ = ["Duration", "FilePath", "Options", "parse_duration"]
+__all__ = ["Duration", "FilePath", "Options", "parse_duration", "tables_with_kind"]
 
 
 class Options(BaseModel):
@@ -50,3 +50,18 @@ def parse_duration(value: Any) -> float:
 
 Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(float)]
 """Seconds; in the file also '30 s', '10 min', '2 h', '1 day'."""
+
+
+def tables_with_kind(tables: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """The tables of the plug-ins that a plug-in is made of, each with its `kind`.
+
+    >>> tables_with_kind(({"kind": "top"}, {"n": 3}))
+    Traceback (most recent call last):
+    ...
+    ValueError: table 2 of 2 has no 'kind', which names a plug-in; it has: n
+    """
+    for number, table in enumerate(tables, start=1):
+        if not isinstance(table.get("kind"), str):
+            keys = ", ".join(table) or "nothing"
+            raise ValueError(f"table {number} of {len(tables)} has no 'kind', which names a plug-in; it has: {keys}")
+    return tables

@@ -17,12 +17,12 @@ from active_learning.domain.target import Target
 from active_learning.engine.answering import answered, standing
 from active_learning.engine.deciding import MIN_LABELS
 from active_learning.engine.feature_file import FeatureFile
+from active_learning.engine.filling import filled
 from active_learning.engine.observing import target_labels
-from active_learning.engine.scoring import filled
 from active_learning.learning.splitting import Groups, representative_rows
 from active_learning.store import Facts
 
-__all__ = ["SAMPLE", "Shares", "known_labels", "shares_of", "split_labels", "to_test"]
+__all__ = ["SAMPLE", "Shares", "known_labels", "split_labels", "to_test"]
 
 Rows = NDArray[np.intp]
 
@@ -47,11 +47,6 @@ class Shares:
             return {Arm.TEST: n_test, Arm.CONTROL: 0, Arm.DESIGN: rest, Arm.CHOSEN: 0}
         n_control = _due(self._asked, Arm.CONTROL, rest, self._spec.control.fraction, (Arm.CHOSEN, Arm.CONTROL))
         return {Arm.TEST: n_test, Arm.CONTROL: n_control, Arm.DESIGN: 0, Arm.CHOSEN: rest - n_control}
-
-
-def shares_of(facts: Facts, spec: CampaignSpec, size: int, *, is_design: bool) -> dict[Arm, int]:
-    """As `Shares.of`."""
-    return Shares(facts, spec).of(size, is_design=is_design)
 
 
 def _due(asked: Counter[Arm], arm: Arm, size: int, fraction: float, among: tuple[Arm, ...]) -> int:

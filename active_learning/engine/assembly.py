@@ -156,8 +156,9 @@ def _python_path(file: CampaignFile) -> tuple[str, ...]:
     folder = str(file.path.parent)
     tables = [file.tables.get(name) for name in _TABLES]
     kinds = [table.get("kind", "") for table in tables if isinstance(table, Mapping)]
-    for rules in (file.tables.get("stopping") or {}).values() if isinstance(file.tables.get("stopping"), dict) else ():
-        kinds += [rule.get("kind", "") for rule in rules if isinstance(rule, Mapping)]
+    stopping = file.tables.get("stopping")
+    lists = [rules for rules in stopping.values() if isinstance(rules, list)] if isinstance(stopping, Mapping) else []
+    kinds += [rule.get("kind", "") for rules in lists for rule in rules if isinstance(rule, Mapping)]
     kinds += _descriptors(file.tables.get("features"))
     own = any(isinstance(kind, str) and ":" in kind and not kind.startswith("modAL.") for kind in kinds)
     named = any("calculator" in table for table in tables if isinstance(table, Mapping))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from active_learning.config.spec import Training
 from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Label
+from active_learning.domain.prediction import Prediction
 from active_learning.domain.protocols import FittedSurrogate, HasImportances, Surrogate
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.corrected import corrected_prediction
@@ -48,7 +49,8 @@ class Lesson:
 class Learned:
     """A trained model and what is known of it. `rows` are those of the labeled candidates, ascending.
 
-    `recalibration` corrects the std of `model`; `out_of_fold` and all metrics are of corrected predictions.
+    `recalibration` corrects the std of `model`; all metrics are of corrected predictions. In `out_of_fold`, and in the
+    metrics of it, each label has its std under a map that was not fitted to it.
     """
 
     model: FittedSurrogate
@@ -90,12 +92,12 @@ def learn(surrogate: Surrogate, lesson: Lesson, training: Training) -> Learned:
         asks_model=training.validation == "auto",
         rng=rng_for(lesson.seed, lesson.round_number, "folds"),
     )
-    recalibration, record = _recalibrated(judged, y, training, lesson.previous)
+    recalibration = Recalibration.none
     known: dict[str, Any] = {}
     if judged is not None:
-        believed = corrected_prediction(judged.prediction, recalibration)
+        recalibration, believed, known["calibration"] = _recalibrated(judged, y, training, lesson.previous)
         pairs = zip(believed.mean[:, 0].tolist(), believed.std[:, 0].tolist(), strict=True)
-        known["metrics"] = _honest(metrics_of(y, believed), record)
+        known["metrics"] = metrics_of(y, believed)
         known["out_of_fold"] = {lesson.features.ids[row]: pair for row, pair in zip(rows, pairs, strict=True)}
     return Learned(
         model=model,
@@ -106,37 +108,35 @@ def learn(surrogate: Surrogate, lesson: Lesson, training: Training) -> Learned:
         test_metrics=_tested(model, recalibration, lesson),
         importances=_importances(model, lesson.features.names),
         preparation=model.preparation.record.to_json() if isinstance(model, PreparedModel) else None,
-        calibration=record,
         **known,
     )
 
 
-def _honest(metrics: Mapping[str, float], calibration: Mapping[str, Any] | None) -> Mapping[str, float]:
-    """The metrics, those of the std from the calibration's record where there is a map: under the map that was fitted
-    to these very labels they would look better than they are."""
-    if calibration is None or not calibration["applied"]:
-        return metrics
-    after = calibration["after"]
-    return {name: after.get(name, value) for name, value in metrics.items()}
-
-
 def _recalibrated(
-    judged: HeldOut | None, y: Floats, training: Training, previous: RoundRecord | None
-) -> tuple[Recalibration, Mapping[str, Any] | None]:
-    if judged is None or judged.prediction.probabilities is not None:
-        return Recalibration.none, None
+    judged: HeldOut, y: Floats, training: Training, previous: RoundRecord | None
+) -> tuple[Recalibration, Prediction, Mapping[str, Any] | None]:
+    """The map to use, the held-out predictions as they may be judged by it, and what is known of it.
+
+    Under the map that was fitted to these very labels their std would look better than it is: each has that of a map
+    which was fitted without it.
+    """
+    held_out = judged.prediction
+    if held_out.probabilities is not None:
+        return Recalibration.none, held_out, None
     old = previous.calibration if previous is not None and training.recalibrate else None
     if old is not None and old["source"] == "none":
         old = None
     outcome = recalibrate(
         y,
-        judged.prediction.mean[:, 0],
-        judged.prediction.std[:, 0],
+        held_out.mean[:, 0],
+        held_out.std[:, 0],
         folds=judged.folds,
         previous=None if old is None else Recalibration(old["slope"], old["offset"]),
     )
     record = dict(outcome.record.to_json()) | {"validation": judged.how, "applied": training.recalibrate}
-    return (outcome.recalibration if training.recalibrate else Recalibration.none), record
+    if not training.recalibrate:
+        return Recalibration.none, held_out, record
+    return outcome.recalibration, Prediction(held_out.mean, outcome.std[:, None]), record
 
 
 def _tested(model: FittedSurrogate, recalibration: Recalibration, lesson: Lesson) -> Mapping[str, float]:

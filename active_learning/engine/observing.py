@@ -13,7 +13,7 @@ from active_learning.domain.label import Label
 from active_learning.domain.protocols import BudgetRule, StoppingRule
 from active_learning.domain.request import Arm, Purpose, RequestState
 from active_learning.domain.target import Target
-from active_learning.engine.answering import answered
+from active_learning.engine.answering import answered, rounds_of
 from active_learning.engine.deciding import is_given_up, newest_attempts, owed_retries
 from active_learning.store import Facts
 
@@ -72,12 +72,12 @@ def _best_by_round(
     facts: Facts, target: Target, settings: Settings, labels: Sequence[Label]
 ) -> tuple[list[float], list[float]]:
     """The best value, and its merit, after each settled round. A round that is owed a retry is not settled."""
-    round_of = {request.id: request.round for request in facts.requests}
+    round_of = rounds_of(facts.requests, facts.rounds, labels)
     owed = owed_retries(facts.requests, settings, _labeled(facts, target))
     unsettled = {r.round for r in facts.requests if r.is_open and r.purpose is Purpose.CANDIDATE}
     unsettled |= {r.round for r in owed if r.purpose is Purpose.CANDIDATE}
     values = np.array([label.value for label in labels])
-    rounds = np.array([round_of.get(label.request_id or "", _round_at(facts, label)) for label in labels])
+    rounds = np.array([round_of[label.candidate_id] for label in labels])
     best: list[float] = []
     merits: list[float] = []
     for record in (r for r in facts.rounds if r.n_picks):
@@ -88,11 +88,6 @@ def _best_by_round(
         best.append(float(known[np.argmax(merit)]))
         merits.append(float(merit.max()))
     return best, merits
-
-
-def _round_at(facts: Facts, label: Label) -> int:
-    """The round that was open when a label was told."""
-    return max((r.number for r in facts.rounds if r.n_picks and r.opened_at <= label.time), default=0)
 
 
 def progress_of(

@@ -11,17 +11,18 @@ from active_learning.domain.campaign import Phase, Progress, RoundRecord, Verdic
 from active_learning.domain.models import KnowsCovariance
 from active_learning.domain.request import Arm, Purpose, Request
 from active_learning.domain.seeds import rng_for
-from active_learning.engine.arms import known_labels, shares_of, split_labels, to_test
+from active_learning.engine.arms import Shares, known_labels, split_labels, to_test
 from active_learning.engine.choice import Chooser, Pick
 from active_learning.engine.corrected import corrected_model
 from active_learning.engine.deciding import MIN_LABELS, needs_design
 from active_learning.engine.feature_file import FeatureFile
+from active_learning.engine.filling import filled
 from active_learning.engine.history import outcomes_of, tried_of
 from active_learning.engine.learning import Learned, Lesson, learn
 from active_learning.engine.observing import progress_of, unavailable, with_fresh_model
 from active_learning.engine.prospects import prospects_of
 from active_learning.engine.request_steps import new_request
-from active_learning.engine.scoring import Beliefs, filled, predict_pool
+from active_learning.engine.scoring import Beliefs, predict_pool
 from active_learning.engine.searching import settings_for
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import StaleVersion
@@ -115,7 +116,7 @@ def _requests(bench: Workbench, facts: Facts, features: FeatureFile, picks: list
 
 def _first_design(bench: Workbench, facts: Facts, features: FeatureFile, available: Rows, size: int) -> str:
     spec = bench.kit.spec
-    n_test = shares_of(facts, spec, size, is_design=True)[Arm.TEST]
+    n_test = Shares(facts, spec).of(size, is_design=True)[Arm.TEST]
     test = to_test(facts, spec, features, available, n_test, round_number=0)
     free = np.setdiff1d(available, test)
     rng = rng_for(spec.seed, 0, "design")
@@ -139,7 +140,7 @@ def _learn(bench: Workbench, facts: Facts, features: FeatureFile, number: int) -
     kit = bench.kit
     train, test = split_labels(facts, kit.spec, kit.target, features)
     lesson = Lesson(features, train, test, kit.spec.seed, number, _last_trained(facts))
-    settings = settings_for(kit, facts, lesson, bench.workdir / "search")
+    settings = settings_for(kit, facts, lesson, bench.searches)
     surrogate = kit.surrogate_for(features.names, None if settings is None else settings["settings"])
     return replace(learn(surrogate, lesson, kit.spec.training), settings=settings)
 
@@ -185,7 +186,7 @@ def _choose(
 ) -> tuple[list[Pick], float | None]:
     """The next requests of all arms, those of the model first; and the largest std of what could be chosen."""
     spec, number = bench.kit.spec, chooser.round_number
-    shares = shares_of(facts, spec, size, is_design=False)
+    shares = Shares(facts, spec).of(size, is_design=False)
     test = to_test(facts, spec, chooser.features, available, shares[Arm.TEST], round_number=number)
     free = np.setdiff1d(available, test)
     rng = rng_for(spec.seed, number, "control")

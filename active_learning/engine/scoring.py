@@ -20,7 +20,7 @@ from active_learning.domain.protocols import FittedSurrogate, Portable
 from active_learning.engine.feature_file import FeatureFile, read_rows, write_header
 from active_learning.errors import ContractError
 
-__all__ = ["PROMISING", "Beliefs", "BestRows", "checked_scores", "filled", "predict_pool", "predict_rows"]
+__all__ = ["PROMISING", "Beliefs", "BestRows", "checked_scores", "predict_pool", "predict_rows"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -32,19 +32,6 @@ BLOCK = 32_768
 """Rows predicted at once."""
 _SPREAD_FROM = 50_000
 """Smaller pools are predicted here: dealing out the pieces would take longer."""
-
-
-def filled(X: Floats) -> Floats:
-    """`X` with the median of its column where a value is missing, (n, n_features); 0 in a column that has none."""
-    missing = np.isnan(X)
-    if not missing.any():
-        return X
-    columns = np.flatnonzero(missing.any(axis=0))
-    X = X.copy()
-    for column in columns:
-        known = X[~missing[:, column], column]
-        X[missing[:, column], column] = np.median(known) if len(known) else 0.0
-    return X
 
 
 def checked_scores(scores: Any, n_candidates: int) -> Floats:

@@ -66,6 +66,11 @@ class Workbench:
         """Where this campaign's features lie in chunks until they are stored: others may share the workdir."""
         return self.workdir / "features" / self.kit.spec.name
 
+    @property
+    def searches(self) -> Path:
+        """Where this campaign's searches note their trials, to go on after a kill."""
+        return self.workdir / "search" / self.kit.spec.name
+
     def drop_chunks(self) -> None:
         """Remove the chunks."""
         # A worker of a run that was killed may still write one more: that must not end a campaign.

@@ -33,6 +33,7 @@ class Order:
     base : the campaign file
     unit : of the target's property
     told : rows of candidates whose labels are told before the first round
+    code : fingerprint of the user's own modules that the tables name; empty if they name none
     """
 
     strategy: str
@@ -42,6 +43,7 @@ class Order:
     unit: str = ""
     labeling: Labeling = field(default_factory=Labeling)
     told: tuple[int, ...] = ()
+    code: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value; ``Order.from_json`` reads it."""
@@ -53,6 +55,7 @@ class Order:
             "unit": self.unit,
             "labeling": self.labeling.to_json(),
             "told": list(self.told),
+            "code": self.code,
         }
 
     @classmethod
@@ -73,6 +76,8 @@ class Order:
         unused = ("name", "seed", "workdir", "store", "labeler", "pool", "submitter", "execution")
         tables = {key: value for key, value in self.tables.items() if key not in unused}
         own = self.to_json() | {"tables": tables, "base": None, "strategy": None}
+        if not self.code:
+            del own["code"]
         return content_hash({"of": own, "ground": ground, "format": _FORMAT, "motherlode": version("motherlode")})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from active_learning.domain.hints import did_you_mean
-from active_learning.domain.label import Failure, FailureKind, Measurement
+from active_learning.domain.label import LARGEST_VALUE, Failure, FailureKind, Measurement
 from active_learning.errors import UserError
 from active_learning.jobs import JobDirectory
 
@@ -80,6 +80,8 @@ def measurement_from(
             return Failure(FailureKind.UNPARSABLE, one_line(f"the result holds {name!r}, which has no unit"))
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return Failure(FailureKind.UNPARSABLE, one_line(f"{name} is {value!r}, not a finite number"))
+        if abs(value) > LARGEST_VALUE:
+            return Failure(FailureKind.UNPARSABLE, one_line(f"{name} is {value:g}, larger than any property"))
     values = {name: (float(value), units[name]) for name, value in properties.items()}
     return Measurement(values, fidelity, {key: value for key, value in result.items() if key != "properties"})
 

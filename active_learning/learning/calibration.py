@@ -88,12 +88,19 @@ class Recalibration:
 Recalibration.none = Recalibration(1.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CalibrationOutcome:
-    """The map to use, and what is known of it."""
+    """The map to use, and what is known of it.
+
+    Parameters
+    ----------
+    std : (n_labels,), in the target's unit: that of each held-out label under the map, or, if the map was fitted to
+        these labels, under one that was fitted without its fold. The record's `after` is of these
+    """
 
     recalibration: Recalibration
     record: CalibrationRecord
+    std: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +164,8 @@ def recalibrate(
 
     Returns
     -------
-    The map, and a record whose `after` is honest: cross-fitted if the map is fitted. If it is "none", and there are
-    labels enough to fit on, it still adds the least offset of `fit_recalibration`.
+    The map, a record whose `after` is honest (cross-fitted if the map is fitted), and the stds that it is of. If the
+    map is "none", and there are labels enough to fit on, it still adds the least offset of `fit_recalibration`.
 
     Raises
     ------
@@ -189,7 +196,7 @@ def recalibrate(
         before=calibration_metrics(y, mean, std),
         after=calibration_metrics(y, mean, stds[source]),
     )
-    return CalibrationOutcome(found, record)
+    return CalibrationOutcome(found, record, stds[source])
 
 
 def _held_out(y: Floats, mean: Floats, std: Floats) -> _HeldOut:

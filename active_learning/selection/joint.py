@@ -90,6 +90,13 @@ class JointBelief:
         """What is believed once the function is known at a row, without noise."""
         return self._given(row, 0.0)
 
+    def covariance_with(self, row: int) -> Floats:
+        """(n_rows,), of the function at each row with that at `row`, each in units of its label's std at first."""
+        # einsum adds up each row in the same order, whatever the rows beside it and the number of threads: equal rows
+        # stay equal to the last digit.
+        covariance: Floats = np.einsum("ij,j->i", self.loadings, self.loadings[row])
+        return covariance
+
     def first(self, n_rows: int) -> Self:
         """The belief about the first rows only."""
         return type(self)(self.unit[:n_rows], self.loadings[:n_rows], self.noise[:n_rows], self.at_first[:n_rows])
@@ -111,9 +118,7 @@ class JointBelief:
             return self
         direction = f / np.sqrt(variance)
         kept = np.sqrt(noise / (variance + noise))
-        # einsum adds up each row in the same order, whatever the rows beside it and the number of threads: equal rows
-        # stay equal to the last digit.
-        along = np.einsum("ij,j->i", self.loadings, direction)
+        along = self.covariance_with(row) / np.sqrt(variance)
         return replace(self, loadings=self.loadings - along[:, None] * ((1.0 - kept) * direction))
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from active_learning.domain.choosing import Batch
+from active_learning.domain.last_digits import blocks, one_thread
 from active_learning.domain.options import Options
 from active_learning.selection.joint import JointBelief, beliefs, joint_belief
 
@@ -80,32 +81,48 @@ class VarianceReduction:
         """At most `n` of the first rows of the belief, in the order of taking; fewer, if nothing is left to learn."""
         free = np.ones(n_promising, dtype=bool)
         chosen: list[int] = []
+        covariance = _covariance(belief, n_promising)
         while len(chosen) < n:
-            gains = np.where(free, _gains(belief, n_promising), 0.0)
+            gains = np.where(free, _gains(belief, covariance), 0.0)
             best = int(np.argmax(gains))
             if gains[best] <= 0:
                 break
             chosen.append(best)
             free[best] = False
+            told = belief.covariance_with(best)
+            covariance -= np.outer(told[:n_promising], told[n_promising:] * _weights(belief, n_promising)) / (
+                told[best] + belief.noise[best]
+            )
             belief = belief.given_label(best)
         return np.array(chosen, dtype=np.intp)
 
 
-def _gains(belief: JointBelief, n_promising: int) -> Floats:
-    """What a label of each of the first rows takes from the variance of the others, (n_promising,), in any unit.
-
-    ``sum_j (u_j L_i . L_j)^2 / (|L_i|^2 + noise_i)`` with the loadings L in units of the stds u: the candidate's own
-    unit cancels. With ``S = Q R``, ``|S L_i|^2 = |R L_i|^2``: no more products than the rank squared.
-    """
+def _weights(belief: JointBelief, n_promising: int) -> Floats:
+    """The stds of the sample, (n_sample,), the largest of them 1: variances are to fall in the target's unit."""
     unit = belief.unit[n_promising:]
     largest = unit.max(initial=0.0)
-    if largest == 0:
-        return np.zeros(n_promising)
-    S = belief.loadings[n_promising:] * (unit / largest)[:, None]
-    R = np.asarray(np.linalg.qr(S, mode="r")) if len(S) > S.shape[1] else S
-    L = belief.loadings[:n_promising]
+    weights: Floats = unit / largest if largest > 0 else np.zeros_like(unit)
+    return weights
+
+
+def _covariance(belief: JointBelief, n_promising: int) -> Floats:
+    """Of the first rows, each in units of its std, with the sample, (n_promising, n_sample)."""
+    sample = belief.loadings[n_promising:] * _weights(belief, n_promising)[:, None]
+    covariance = np.empty((n_promising, len(sample)))
+    with one_thread():
+        for rows, block in blocks(belief.loadings[:n_promising]):
+            covariance[rows] = (block @ sample.T)[: rows.stop - rows.start]
+    return covariance
+
+
+def _gains(belief: JointBelief, covariance: Floats) -> Floats:
+    """What a label of each of the first rows takes from the variance of the sample, (n_promising,), in any unit.
+
+    ``sum_j (u_j L_i . L_j)^2 / (|L_i|^2 + noise_i)`` with the loadings L in units of the stds u: the candidate's own
+    unit cancels.
+    """
+    n_promising = len(covariance)
     total = belief.shares[:n_promising] + belief.noise[:n_promising]
-    # einsum adds up each row in the same order: equal rows stay equal to the last digit.
-    told = np.einsum("ij,kj->ik", L, R)
-    gains: Floats = np.divide(np.einsum("ik,ik->i", told, told), total, out=np.zeros(n_promising), where=total > 0)
+    told = np.square(covariance).sum(axis=1)
+    gains: Floats = np.divide(told, total, out=np.zeros(n_promising), where=total > 0)
     return gains

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from active_learning.domain.campaign import Progress, Verdict
 from active_learning.domain.options import Options
-from active_learning.stopping.wording import counted, error_unit, in_percent, with_unit
+from active_learning.stopping.wording import error_unit, in_percent, last_rounds, with_unit
 
 __all__ = ["ErrorBelow", "ErrorPlateau"]
 
@@ -89,7 +89,7 @@ class ErrorPlateau:
         asked = f", and more than {in_percent(least)} is asked for" if fall > 0 else ""
         return Verdict(
             "error_plateau",
-            f"In the last {counted(rounds, 'round')} the model's error {fell}{asked}: the lowest running median was "
+            f"In {last_rounds(rounds)} the model's error {fell}{asked}: the lowest running median was "
             f"{with_unit(before, unit)} before and {with_unit(last, unit)} since.",
             {"before": before, "last": last, "fall": fall, "min_improvement": least, "rounds": rounds, "unit": unit},
         )

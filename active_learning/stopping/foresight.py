@@ -11,7 +11,7 @@ from active_learning.domain.campaign import Progress, Verdict
 from active_learning.domain.options import Options
 from active_learning.domain.target import Target
 from active_learning.errors import ContractError
-from active_learning.stopping.wording import counted, hours, in_time, with_unit
+from active_learning.stopping.wording import counted, hours, in_time, last_rounds, with_unit
 
 __all__ = ["ExpectedGainBelow", "Stabilized"]
 
@@ -41,8 +41,8 @@ class ExpectedGainBelow:
         @model_validator(mode="after")
         def _one_of_two(self) -> Self:
             if (self.min_gain is None) == (self.min_gain_per_hour is None):
-                given = "neither" if self.min_gain is None else "both"
-                raise ValueError(f"give either min_gain or min_gain_per_hour; {given} is given")
+                given = "neither is" if self.min_gain is None else "both are"
+                raise ValueError(f"give either min_gain or min_gain_per_hour; {given} given")
             return self
 
     def __init__(self, options: Options) -> None:
@@ -136,7 +136,7 @@ class Stabilized:
             return None
         return Verdict(
             "stabilized",
-            f"The predictions have settled: in the last {counted(len(newest), 'round')} their rank correlation with "
+            f"The predictions have settled: in {last_rounds(len(newest))} their rank correlation with "
             f"those of the model before was {min(newest):.6g} or more, and {self.options.correlation:.6g} is enough.",
             {"stability": list(newest), "correlation": self.options.correlation, "rounds": self.options.rounds},
         )

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from active_learning.domain.campaign import Progress, Verdict
 from active_learning.domain.options import Options as BaseOptions
+from active_learning.domain.target import Target
 from active_learning.stopping.wording import counted, with_unit
 
 __all__ = ["Labels", "NoImprovement", "PoolExhausted", "UncertaintyBelow"]
@@ -28,7 +29,8 @@ class Labels:
             return None
         return Verdict(
             "labels",
-            f"The budget of {counted(self.options.max, 'label')} is used up: {progress.n_labels} are there.",
+            f"The budget of {counted(self.options.max, 'label')} is used up: {progress.n_labels} "
+            f"{'is' if progress.n_labels == 1 else 'are'} there.",
             {"n_labels": progress.n_labels, "max": self.options.max},
         )
 
@@ -50,6 +52,15 @@ class NoImprovement:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+
+    def refusal(self, target: Target) -> str | None:
+        """Why this rule cannot serve a target; None if it can."""
+        if target.goal.has_best:
+            return None
+        return (
+            f"the stopping rule 'no_improvement' needs a best label to improve on, and the goal '{target.goal}' has "
+            "none; take 'error_plateau', 'error_below' or 'stabilized'"
+        )
 
     def check(self, progress: Progress) -> Verdict | None:
         """Stop if the last `rounds` rounds bettered nothing. The first design, round 0, is the base they must beat."""

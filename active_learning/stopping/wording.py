@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from active_learning.domain.target import Goal, Target
 
-__all__ = ["counted", "error_unit", "hours", "in_percent", "in_time", "with_unit"]
+__all__ = ["counted", "error_unit", "hours", "in_percent", "in_time", "last_rounds", "with_unit"]
 
 _HOUR = 3600.0
 
@@ -25,6 +25,15 @@ def counted(n: int, noun: str) -> str:
     ('1 round', '3 rounds')
     """
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def last_rounds(n: int) -> str:
+    """The newest rounds.
+
+    >>> last_rounds(1), last_rounds(3)
+    ('the last round', 'the last 3 rounds')
+    """
+    return "the last round" if n == 1 else f"the last {n} rounds"
 
 
 def in_time(seconds: float) -> str:

@@ -59,6 +59,7 @@ class CampaignStore:
         self.name = name
         self._engine = connect(url)
         self._there: dict[str, set[str]] = {}
+        self._rounds: tuple[RoundRecord, ...] = ()
 
     def close(self) -> None:
         """Give all connections back."""
@@ -105,8 +106,21 @@ class CampaignStore:
                 versions=row.versions,
                 requests=tuple(request_of(r) for r in rows(t.requests, "ordinal")),
                 labels=tuple(label_of(r) for r in rows(t.labels, "ordinal")),
-                rounds=tuple(round_of(r) for r in rows(t.rounds, "number")),
+                rounds=self._rounds_of(connection),
             )
+
+    def _rounds_of(self, connection: sa.Connection) -> tuple[RoundRecord, ...]:
+        """All rounds. A stored round never changes, and holds a line for each label: each is read once, so that a look
+        does not cost rounds times labels."""
+        mine = t.rounds.c.campaign == self.name
+        newest = connection.execute(sa.select(sa.func.max(t.rounds.c.number)).where(mine)).scalar()
+        known = tuple(record for record in self._rounds if newest is not None and record.number <= newest)
+        query = sa.select(*self._columns(connection, t.rounds)).where(mine).order_by(t.rounds.c.number)
+        if known:
+            query = query.where(t.rounds.c.number > known[-1].number)
+        found = (*known, *(round_of(row) for row in connection.execute(query)))
+        self._rounds = found
+        return found
 
     def _columns(self, connection: sa.Connection, table: sa.Table) -> list[sa.ColumnElement[Any]]:
         """All columns of a table. Who only looks changes nothing, so that of an older version's database, which is

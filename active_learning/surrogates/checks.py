@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from active_learning.errors import ContractError
+from active_learning.errors import ContractError, UserError
 
-__all__ = ["checked_features", "checked_training"]
+__all__ = ["checked_classes", "checked_features", "checked_training"]
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+_MANY = 10
+"""Labels from which it is seen whether they are classes."""
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -57,3 +60,23 @@ def checked_training(X: Floats, y: Floats) -> tuple[Floats, Floats]:
     if bad.size:
         raise ContractError(f"y is {y[bad[0]]} in row {bad[0]} ({bad.size} bad rows in all); labels must be finite")
     return X, y
+
+
+def checked_classes(y: Floats) -> tuple[Floats, Indices]:
+    """The classes among the labels `y`, (n_classes,), ascending, and which of them each label is, (n_labels,).
+
+    Raises
+    ------
+    UserError
+        If there are many labels, more than half of them differ, and some are not whole numbers: these are the values
+        of a number, and not classes.
+    """
+    classes, places = np.unique(y, return_inverse=True)
+    fractions = y[y != np.round(y)]
+    if len(y) >= _MANY and 2 * len(classes) > len(y) and len(fractions):
+        raise UserError(
+            f"{len(classes)} of {len(y)} labels differ, and some are like {fractions[0]:.6g}: these are no classes. "
+            "With the goal 'classify' a label is the number of its class, such as 0 or 1; to learn a number, take the "
+            "goal 'learn'"
+        )
+    return classes, np.asarray(places, dtype=np.intp).reshape(-1)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from active_learning.domain.models import (
     Classifies,
@@ -23,7 +23,7 @@ from active_learning.domain.models import (
     Portable,
     Surrogate,
 )
-from active_learning.domain.options import Options
+from active_learning.domain.options import Options, tables_with_kind
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.target import Goal
 from active_learning.errors import ContractError
@@ -235,6 +235,11 @@ class Committee:
             "alone, as modAL has it.",
         )
 
+        @field_validator("members")
+        @classmethod
+        def _each_has_a_kind(cls, members: tuple[dict[str, Any], ...] | None) -> tuple[dict[str, Any], ...] | None:
+            return None if members is None else tables_with_kind(members)
+
     def __init__(self, options: Options, members: Sequence[Surrogate] = (), *, classifies: bool = False) -> None:
         self.options, self.members, self.classifies = options, tuple(members), classifies
 
@@ -269,6 +274,7 @@ class Committee:
         """
         unable = [type(member).__name__ for member in self.members if not isinstance(member, Classifies)]
         if unable:
-            raise ContractError(f"of this committee {', '.join(unable)} cannot tell classes apart; leave them out")
+            names = ", ".join(unable)
+            raise ContractError(f"of this committee {names} cannot tell classes apart, and must be left out;")
         members = [cast(Classifies, member).classifier() for member in self.members]
         return Committee(self.options, members, classifies=True)

@@ -72,11 +72,13 @@ class _Forest:
         each, and others worth trying. 'sqrt' and None come first, numbers ascend."""
         share, leaf = self.options.max_features, self.options.min_samples_leaf
         is_number = isinstance(share, float)
-        leaves = {leaf, *_LEAVES}
+        shares, leaves = {*_FRACTIONS}, {leaf, *_LEAVES}
+        if not (self.options.bootstrap or self.options.splits_at_random):
+            shares -= {1.0}  # trees that are all the same: the options refuse it
         if self.options.uncertainty == "total_variance" and not self.options.bootstrap:
             leaves -= {1}  # leaves of one label each tell no noise: the options refuse it
         return {
-            "max_features": tuple(sorted({share, *_FRACTIONS})) if is_number else (share, *_FRACTIONS),
+            "max_features": tuple(sorted({share, *shares})) if is_number else (share, *sorted(shares)),
             "min_samples_leaf": tuple(sorted(leaves)),
         }
 

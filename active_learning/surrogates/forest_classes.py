@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from active_learning.domain.prediction import Prediction
 from active_learning.errors import ContractError
-from active_learning.surrogates.checks import checked_features, checked_training
+from active_learning.surrogates.checks import checked_classes, checked_features, checked_training
 from active_learning.surrogates.forest_bags import Bags
 from active_learning.surrogates.forest_growing import ForestOptions, grown
 from active_learning.surrogates.trees import Trees
@@ -148,9 +148,11 @@ class ForestClassifier:
         ------
         ContractError
             If shapes do not match, there is no label, or a number is not finite (its row is named).
+        UserError
+            If the labels look like values of a number, see `checked_classes`.
         """
         X, y = checked_training(X, y)
-        classes, codes = np.unique(y, return_inverse=True)
+        classes, codes = checked_classes(y)
         forest = grown(self.kind, self.options, X, codes, rng)
         importances = np.asarray(forest.feature_importances_, dtype=np.float64)
         return FittedForestClassifier(

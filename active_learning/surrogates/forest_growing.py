@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,14 @@ from pydantic import Field, model_validator
 
 from active_learning.domain.options import Options
 
-__all__ = ["ExtraTreesOptions", "ForestOptions", "Uncertainty", "grown"]
+__all__ = ["JACKKNIFE_TREES", "ExtraTreesOptions", "ForestOptions", "Uncertainty", "grown"]
 
 Floats = NDArray[np.float64]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Uncertainty = Literal["spread", "total_variance", "jackknife"]
+
+JACKKNIFE_TREES = 20
+"""With fewer the infinitesimal jackknife is next to nothing but its bias correction."""
 
 _WORTH_THREADS = 4_000
 """Numbers in X from which several threads grow trees sooner. With fewer, most of the time of a tree is spent in Python,
@@ -44,12 +47,25 @@ class ForestOptions(Options):
     )
     n_jobs: int | None = Field(None, ge=1, description="Threads; all cores without it. Does not change any result.")
 
+    splits_at_random: ClassVar[bool] = False
+
     @model_validator(mode="after")
     def _uncertainty_exists(self) -> Self:
         if self.uncertainty == "jackknife" and not self.bootstrap:
             raise ValueError(
                 "uncertainty = 'jackknife' looks at which labels are in the bag of which tree: it needs "
                 "bootstrap = true (without it every tree has all labels)"
+            )
+        if not (self.bootstrap or self.splits_at_random) and self.max_features in (1.0, None):
+            raise ValueError(
+                "trees grown on all labels, that look at all features for each split, are all the same: there is "
+                "no spread. Set bootstrap = true or max_features below 1, or take kind = 'extra_trees'"
+            )
+        if self.uncertainty == "jackknife" and self.n_trees < JACKKNIFE_TREES:
+            raise ValueError(
+                f"uncertainty = 'jackknife' tells labels apart by which of many trees hold them: {self.n_trees} trees "
+                f"tell nothing. Set n_trees to {JACKKNIFE_TREES} or more, best to several times the labels, or take "
+                "uncertainty = 'spread'"
             )
         if self.uncertainty == "total_variance" and not self.bootstrap and self.min_samples_leaf == 1:
             raise ValueError(
@@ -61,6 +77,8 @@ class ForestOptions(Options):
 
 class ExtraTreesOptions(ForestOptions):
     """Keys of ``[surrogate]`` for extra trees."""
+
+    splits_at_random = True
 
     bootstrap: bool = Field(False, description=str(ForestOptions.model_fields["bootstrap"].description))
 
@@ -77,4 +95,6 @@ def grown(kind: Any, options: ForestOptions, X: Floats, y: NDArray[Any], rng: np
     )
     # scikit-learn's threads change the process's warning filters without a lock, and may leave none of them behind.
     with warnings.catch_warnings():
+        # Of 7 crystal systems most may be met once among the first labels: that is no regression.
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater than", category=UserWarning)
         return forest.fit(X, y)

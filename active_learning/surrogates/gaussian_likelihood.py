@@ -133,7 +133,7 @@ def most_probable(
     """
     n_columns = Z.shape[1]
 
-    def search(start: Floats, priors: Priors) -> Floats:
+    def search(start: Floats, priors: Priors) -> tuple[Floats, float]:
         found = minimize(
             negative_log_posterior,
             start,
@@ -143,12 +143,17 @@ def most_probable(
             bounds=[_LENGTH_BOUNDS] * (len(start) - 1) + [_NOISE_BOUNDS],
             options={"maxiter": max_iterations, "ftol": _TOLERANCE},
         )
-        return np.asarray(found.x, dtype=np.float64)
+        return np.asarray(found.x, dtype=np.float64), float(found.fun)
 
-    n_scales = n_columns if length_scales == "free" else min(n_columns, 1)
-    priors = Priors.of_lengths(typical_log_length(n_columns), _COMMON_SPREAD, n_scales)
-    theta = search(priors.middle, priors)
-    if length_scales == "near_common" and n_columns > 1:
+    typical = typical_log_length(n_columns)
+    one = Priors.of_lengths(typical, _COMMON_SPREAD, min(n_columns, 1))
+    theta, _ = search(one.middle, one)
+    if length_scales != "common" and n_columns > 1:
         start = np.append(np.full(n_columns, theta[0]), theta[-1])
-        theta = search(start, Priors.of_lengths(float(theta[0]), _OWN_SPREAD, n_columns))
+        if length_scales == "near_common":
+            theta, _ = search(start, Priors.of_lengths(float(theta[0]), _OWN_SPREAD, n_columns))
+        else:
+            # From either start alone the search may end where all is noise: the better of the two ends is taken.
+            free = Priors.of_lengths(typical, _COMMON_SPREAD, n_columns)
+            theta, _ = min(search(start, free), search(free.middle, free), key=lambda found: found[1])
     return np.array(np.broadcast_to(np.exp(theta[:-1]), n_columns)), float(np.exp(theta[-1]))

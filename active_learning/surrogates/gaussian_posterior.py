@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.linalg.lapack import dpstrf
 
+from active_learning.domain.last_digits import blocks, one_thread
 from active_learning.domain.prediction import Prediction
 from active_learning.errors import ContractError
 from active_learning.surrogates.checks import checked_features
@@ -24,7 +25,7 @@ from active_learning.surrogates.gaussian_kernel import (
     squared_distances,
 )
 from active_learning.surrogates.gaussian_likelihood import LengthScales, covariance_cholesky, most_probable
-from active_learning.surrogates.standardized import StandardFeatures, StandardTarget, blocks, number, one_thread, taken
+from active_learning.surrogates.standardized import StandardFeatures, StandardTarget, number, taken
 
 __all__ = ["FittedGaussianProcess"]
 

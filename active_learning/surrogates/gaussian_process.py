@@ -33,7 +33,7 @@ class GaussianProcessOptions(Options):
         "each other: finds the features that matter.",
     )
     max_iterations: int = Field(
-        100, ge=1, le=10_000, description="Steps at most in each of the two searches for length scales and noise."
+        100, ge=1, le=10_000, description="Steps at most in each search for length scales and noise."
     )
 
 

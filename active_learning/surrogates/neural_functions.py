@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from active_learning.domain.last_digits import blocks, one_thread
 from active_learning.errors import ContractError
-from active_learning.surrogates.standardized import StandardFeatures, blocks, one_thread, taken
+from active_learning.surrogates.standardized import StandardFeatures, taken
 
 __all__ = ["Layer", "Perceptrons", "inputs_of"]
 

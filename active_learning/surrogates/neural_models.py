@@ -169,12 +169,25 @@ class FittedNeuralClassifier:
         ContractError
             If `X` has another number of features, or a row that is not finite (it is named).
         """
-        X = checked_features(X, n_features=self.functions.features.n_features)
+        X = self._checked(X)
         probabilities = np.empty((len(X), len(self.classes)))
         for rows, outputs in self.functions.tiles(X):
-            weights = np.exp(outputs - outputs.max(axis=2, keepdims=True))
-            probabilities[rows] = (weights / weights.sum(axis=2, keepdims=True)).mean(axis=0)
+            probabilities[rows] = _softmax(outputs).mean(axis=0)
         return Prediction.of_classes(self.classes, probabilities)
+
+    def member_probabilities(self, X: Floats) -> Floats:
+        """What each function says, (n_functions, n_candidates, n_classes): each row sums to 1.
+
+        Raises
+        ------
+        ContractError
+            As `predict`.
+        """
+        X = self._checked(X)
+        probabilities = np.empty((self.functions.n_functions, len(X), len(self.classes)))
+        for rows, outputs in self.functions.tiles(X):
+            probabilities[:, rows] = _softmax(outputs)
+        return probabilities
 
     def to_arrays(self) -> Mapping[str, NDArray[Any]]:
         """The arrays of `Perceptrons`, and the classes."""
@@ -190,3 +203,13 @@ class FittedNeuralClassifier:
             If an array is missing, or they are no network for these classes.
         """
         return cls(Perceptrons.from_arrays(arrays), *taken(arrays, "classes"))
+
+    def _checked(self, X: Floats) -> Floats:
+        return checked_features(X, n_features=self.functions.features.n_features)
+
+
+def _softmax(outputs: Floats) -> Floats:
+    """Probabilities of the classes, over the last axis."""
+    weights = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    probabilities: Floats = weights / weights.sum(axis=-1, keepdims=True)
+    return probabilities

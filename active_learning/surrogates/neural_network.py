@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from active_learning.surrogates.checks import checked_training
+from active_learning.surrogates.checks import checked_classes, checked_training
 from active_learning.surrogates.neural_functions import Perceptrons, inputs_of
 from active_learning.surrogates.neural_losses import LOSSES, Loss, cross_entropy
 from active_learning.surrogates.neural_models import FittedNeuralClassifier, FittedNeuralNetwork
@@ -71,7 +71,7 @@ class _Networks:
             rng=rng,
             strata=y if is_class else None,
         )
-        if is_ensemble or not options.dropout:
+        if is_ensemble:
             return Perceptrons(features, layers)
         keep = 1.0 - options.dropout
         masks = tuple(rng.random((options.n_draws, width)) < keep for width in options.hidden)
@@ -83,7 +83,7 @@ class NeuralNetwork(_Networks):
 
     ``uncertainty = "deep_ensemble"`` trains several networks from different beginnings, and they differ most where no
     label tells them what to say. ``"mc_dropout"`` trains one, and drops hidden units when it predicts as it did in
-    training: each draw of the units that stay is a function. Without dropout such a network has no doubt at all.
+    training: each draw of the units that stay is a function.
 
     With fewer than 20 labels none are kept back to stop training in time: all epochs are trained.
 
@@ -133,9 +133,9 @@ class NeuralClassifier(_Networks):
         Raises
         ------
         ContractError, UserError
-            As `NeuralNetwork.fit`.
+            As `NeuralNetwork.fit`; or if the labels look like values of a number, see `checked_classes`.
         """
         X, y = checked_training(X, y)
-        classes, places = np.unique(y, return_inverse=True)
+        classes, places = checked_classes(y)
         functions = self._trained(X, places, cross_entropy, len(classes), rng, is_class=True)
         return FittedNeuralClassifier(functions, classes)

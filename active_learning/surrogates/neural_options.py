@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -63,6 +63,15 @@ class NeuralNetworkOptions(Options):
         if isinstance(given, Mapping) and given.get("uncertainty") == "mc_dropout":
             return {"dropout": 0.1, **given}
         return given
+
+    @model_validator(mode="after")
+    def _has_doubt(self) -> Self:
+        if self.uncertainty == "mc_dropout" and not self.dropout:
+            raise ValueError(
+                "uncertainty = 'mc_dropout' is the doubt that dropped units cause: dropout = 0 leaves none. Take a "
+                "dropout above 0, such as 0.1, or uncertainty = 'deep_ensemble'"
+            )
+        return self
 
 
 def settings_of(options: NeuralNetworkOptions) -> Mapping[str, tuple[Any, ...]]:

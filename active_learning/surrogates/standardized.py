@@ -1,27 +1,20 @@
-"""Features and target on one scale, as models that measure distances need them, and the arithmetic that keeps their
-last digit where it is."""
+"""Features and target on one scale, as models that measure distances need them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from active_learning.errors import ContractError
 
-__all__ = ["BLOCK", "StandardFeatures", "StandardTarget", "blocks", "number", "one_thread", "taken"]
+__all__ = ["StandardFeatures", "StandardTarget", "number", "taken"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-BLOCK = 256
-"""Rows predicted at once: their products with some hundred labels stay in the cache of a core."""
 
 _FARTHEST = 1e140
 """No standardized feature is beyond it: the square of a distance must be finite."""
@@ -171,29 +164,3 @@ def number(arrays: Mapping[str, NDArray[Any]], name: str) -> float:
     if array.size != 1 or array.dtype.kind not in "iuf":
         raise ContractError(f"{name} is one number; got {array.dtype}, {array.shape}")
     return float(array.item())
-
-
-def blocks(X: Floats) -> Iterator[tuple[slice, Floats]]:
-    """`X`, (n_rows, n_columns), in blocks of `BLOCK` rows, each with the rows it holds; the last is filled up with 0.
-
-    BLAS adds up in an order that depends on the shape of a product. All blocks have one shape, so that the last digit
-    of a row does not depend on how many rows are asked for with it.
-    """
-    for start in range(0, len(X), BLOCK):
-        block = X[start : start + BLOCK]
-        rows = slice(start, start + len(block))
-        if len(block) < BLOCK:
-            block = np.concatenate([block, np.zeros((BLOCK - len(block), X.shape[1]))])
-        yield rows, block
-
-
-@lru_cache(maxsize=1)
-def _libraries() -> Any:
-    return ThreadpoolController().select(user_api="blas")
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Linear algebra on one thread: two add up in another order, and products of a few hundred rows, as here, are
-    slower on two."""
-    limited: AbstractContextManager[Any] = _libraries().limit(limits=1)
-    return limited

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from sklearn.svm import SVR
 
+from active_learning.domain.last_digits import blocks, one_thread
 from active_learning.domain.options import Options
 from active_learning.domain.prediction import Prediction
 from active_learning.errors import ContractError
 from active_learning.surrogates.checks import checked_features, checked_training
 from active_learning.surrogates.gaussian_kernel import correlation, squared_distances
 from active_learning.surrogates.settings import changed
-from active_learning.surrogates.standardized import StandardFeatures, StandardTarget, blocks, number, one_thread, taken
+from active_learning.surrogates.standardized import StandardFeatures, StandardTarget, number, taken
 
 __all__ = ["FittedSupportVector", "SupportVector", "SupportVectorOptions"]
 

@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from methods import PEERS
+from methods import OURS, PEERS
 from numpy.typing import NDArray
-from run import BATCH, GOALS, N_FIRST, N_LABELS, RESULTS, table_of
+from run import BATCH, CHOICE_SEEDS, GOALS, N_FIRST, N_LABELS, RESULTS, table_of
 from sklearn.ensemble import RandomForestRegressor
 from tables import TABLES, Table
 
 from active_learning.evaluation.comparing import Estimate, difference, mean_of, resamples
 
 OUTPUT = RESULTS.parent / "science.json"
-OURS = "motherlode"
 _AT = (40, 60, 80, 100, 120)
 
 Floats = NDArray[np.float64]
@@ -87,42 +86,56 @@ def _compared(scores: Scores, goal: str) -> dict[str, Any]:
     return found
 
 
+def _means(scores: Scores) -> dict[str, list[float]]:
+    """For each method the mean over seeds with its interval, and how many seeds there are."""
+    drawn = {n: resamples(n, np.random.default_rng(0)) for n in {len(mine) for mine in scores.values()}}
+    return {
+        name: [*_json(mean_of(list(mine.values()), drawn[len(mine)])), len(mine)]
+        for name, mine in sorted(scores.items())
+    }
+
+
+def _cell(scores: Scores, goal: str) -> dict[str, Any]:
+    """A table and a goal: all methods, and ours against each other one."""
+    means = _means(scores)
+    peers = [name for name in means if name in PEERS and name != "random"]
+    best = max if goal == "maximize" else min
+    return {
+        "means": means,
+        "ours minus": _compared(scores, goal) if OURS in scores else {},
+        "best peer": best(peers, key=lambda name: means[name][0]) if peers else None,
+    }
+
+
 def main() -> None:
     """Score all runs and write the summary."""
     runs = [_scored(path) for path in sorted(RESULTS.glob("runs/*/*/*.json"))]
-    scores: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    compared: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    chosen_by: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     cost: dict[str, list[float]] = defaultdict(list)
     for run in runs:
         if "score" in run:
+            scores = chosen_by if run["seed"] in CHOICE_SEEDS else compared
             scores[run["table"], run["goal"]][run["method"]][run["seed"]] = run["score"]
             cost[run["method"]].append(run["cpu_s"])
-    cells: dict[str, Any] = {}
-    for table in TABLES:
-        for goal in GOALS:
-            mine = scores[table, goal]
-            means = {
-                name: [*_json(mean_of(list(s.values()), resamples(len(s), np.random.default_rng(0)))), len(s)]
-                for name, s in mine.items()
-            }
-            against = _compared(mine, goal) if OURS in mine else {}
-            peers = [name for name in means if name in PEERS and name != "random"]
-            best = max if goal == "maximize" else min
-            top = best(peers, key=lambda name: means[name][0]) if peers else None
-            cells[f"{table} / {goal}"] = {"means": means, "ours minus": against, "best peer": top}
-    failures = [{k: run[k] for k in ("table", "goal", "method", "seed", "error")} for run in runs if "error" in run]
-    warnings = {run["method"]: run["warnings"] for run in runs if run.get("warnings")}
+    cells = [(table, goal) for table in TABLES for goal in GOALS]
     summary = {
         "n_first": N_FIRST,
         "batch": BATCH,
         "n_labels": N_LABELS,
         "tables": {name: [len(t.y), t.n_best, t.unit] for name in TABLES for t in [table_of(name)]},
-        "cells": cells,
+        "cells": {f"{table} / {goal}": _cell(compared[table, goal], goal) for table, goal in cells},
+        "choice": {
+            f"{table} / {goal}": _means(chosen_by[table, goal]) for table, goal in cells if (table, goal) in chosen_by
+        },
         "cpu_s": {name: round(float(np.mean(values)), 1) for name, values in cost.items()},
-        "failures": failures,
-        "warnings": warnings,
+        "failures": [
+            {k: run[k] for k in ("table", "goal", "method", "seed", "error")} for run in runs if "error" in run
+        ],
+        "warnings": {run["method"]: run["warnings"] for run in runs if run.get("warnings")},
     }
     OUTPUT.write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
-    print(f"{len(runs)} runs, {len(failures)} failed; {OUTPUT}")
+    print(f"{len(runs)} runs, {len(summary['failures'])} failed; {OUTPUT}")
 
 
 if __name__ == "__main__":

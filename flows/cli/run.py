@@ -80,6 +80,10 @@ def _under_prefect(campaign: Campaign, flow_name: str, *, keep_server: bool) -> 
         return server.ui
 
 
+def _to_go_on(file: Path) -> str:
+    return f"to go on, motherlode resume {file}"
+
+
 def _conclude(campaign: Campaign, file: Path, address: str | None, *, keep_server: bool, seconds: float) -> None:
     from active_learning.reporting.writing import write_report
 
@@ -87,7 +91,7 @@ def _conclude(campaign: Campaign, file: Path, address: str | None, *, keep_serve
     report = write_report(record, campaign.workdir / "report.html")
     found: dict[str, Any] = campaign.status()
     click.echo()
-    click.echo(f"{campaign.name} {found['phase']} after {seconds:.0f} s: {found['stop_reason'] or 'paused'}")
+    click.echo(f"{campaign.name} {found['phase']} after {seconds:.0f} s: {found['stop_reason'] or _to_go_on(file)}")
     rows = best_table(record, 5)
     if rows:
         click.echo(f"Best materials of {found['n_labels']} labeled ({found['n_candidates']:,} candidates):")

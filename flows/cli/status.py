@@ -68,10 +68,15 @@ def _control(control: dict[str, Any], unit: str) -> list[tuple[str, str]]:
         interval = f"{_number(error['low'], '')} to {_number(error['high'], unit)}"
         rows.append(("control", f"MAE {_number(error['mae'], unit)} on {error['n']} drawn at random ({interval})"))
     if (faster := control.get("acceleration")) is not None:
-        interval = f"95 %: {faster['low']:.2g} to {faster['high']:.2g}"
+        interval = f"95 %: {_times(faster['low'])} to {_times(faster['high'])}"
         until = "" if faster["has_reached"] else ", not as good as the control yet"
-        rows.append(("acceleration", f"{faster['factor']:.2g} times faster than chance ({interval}){until}"))
+        rows.append(("acceleration", f"{_times(faster['factor'])} times faster than chance ({interval}){until}"))
     return rows
+
+
+def _times(factor: float) -> str:
+    """Two digits, and no power of ten where a plain number will do."""
+    return f"{float(f'{factor:.2g}'):,.0f}" if 10 <= factor < 1e6 else f"{factor:.2g}"
 
 
 def _count(n: int | None) -> str:

@@ -133,6 +133,23 @@ def test_two_modules_of_one_name_are_refused_since_a_process_would_load_only_one
         plan_of(wanted(tmp_path, variants={"v": path}))
 
 
+def test_what_was_replayed_with_another_text_of_the_users_own_module_is_replayed_again(tmp_path: Path) -> None:
+    own = tmp_path / "model_of_its_user.py"
+    own.write_text("from active_learning.testing.fakes import NearestLabel as Model\n")
+    (tmp_path / "unnamed.py").touch()
+    given = wanted(tmp_path, strategies=("random",), tables={"surrogate": {"kind": "model_of_its_user:Model"}})
+    ground = Ground.of_arrays(tmp_path / "ground", ["a", "b"], np.ones((2, 1)), np.ones(2))
+
+    def keys() -> list[str]:
+        return [order.key("g") for order in plan_of(given).orders(ground)]
+
+    before = keys()
+    (tmp_path / "unnamed.py").write_text("another = 1\n")
+    assert keys() == before
+    own.write_text(own.read_text() + "Model.n_sigma = 3\n")
+    assert not set(keys()) & set(before)
+
+
 def test_a_column_that_is_missing_and_a_value_that_is_none_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "v.csv", [("AgAl", "1.0"), ("AgAu", "much")])
     with pytest.raises(UserError, match=r"v\.csv, column 'energy': row 2"):

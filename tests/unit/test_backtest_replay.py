@@ -301,6 +301,7 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path: Path, changed: Ma
         (lambda o: {"told": (1,)}, False),
         (lambda o: {"labeling": Labeling(failure_rate=0.1)}, False),
         (lambda o: {"unit": "meV"}, False),
+        (lambda o: {"code": "0123"}, False),
     ],
 )
 def test_a_result_is_named_by_what_it_depends_on(

@@ -231,6 +231,14 @@ def test_control_test_set_and_model_take_a_pool_to_its_last_candidate(tmp_path: 
     assert found.facts.phase is Phase.STOPPED
     assert len(found.facts.labels) == 19
     assert _arms(found) == {Arm.DESIGN: 5, Arm.TEST: 5, Arm.CONTROL: 4, Arm.CHOSEN: 5}
+    # Of a pool that is labeled to the last candidate it is known how many labels chance needs, and nothing is between.
+    values = {label.candidate_id: label.value for label in found.facts.labels}
+    level = min(values[r.candidate_id] for r in found.facts.requests if r.arm is Arm.CONTROL)
+    chosen = [values[r.candidate_id] for r in found.facts.requests if r.arm is Arm.CHOSEN]
+    n_needed = next((n for n, value in enumerate(chosen, start=1) if value <= level), len(chosen))
+    said = found.campaign.status()["control"]["acceleration"]
+    assert said["factor"] == pytest.approx(20 / (sum(v <= level for v in values.values()) + 1) / n_needed)
+    assert said["high"] == pytest.approx(said["factor"])
 
 
 def test_candidates_of_the_test_set_that_fail_for_good_are_not_asked_for_in_vain_for_ever(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from active_learning.domain.campaign import Phase, RoundRecord, Settings
 from active_learning.domain.label import Failure, FailureKind, Label
 from active_learning.domain.request import Arm, Request, RequestState
 from active_learning.domain.target import Goal, Target
-from active_learning.engine.answering import answered, standing
+from active_learning.engine.answering import answered, rounds_of, standing
 from active_learning.engine.feature_file import FeatureFile, FeatureIndex, write_features
 from active_learning.engine.history import outcomes_of, tried_of
 from active_learning.engine.ids import CandidateIds
@@ -142,6 +142,22 @@ def test_a_told_label_answers_the_newest_request_and_a_jobs_label_its_own() -> N
     job = replace(old, state=S.SUCCEEDED)
     assert answered((job, new), [_label(1, 0.0, 40, job)]) == {_id(1): job}
     assert answered((old, new), [_label(7, 0.0, 40)]) == {}
+
+
+def test_a_label_belongs_to_the_round_that_asked_for_it_and_a_told_one_to_the_newest_that_was_open() -> None:
+    job, cancelled = _request(1, 1), _request(2, 1, S.CANCELLED)
+    rounds = [RoundRecord(n, _at(10 * n), 4, int(n != 3)) for n in range(1, 5)]
+    told = {3: 9, 4: 10, 5: 25, 6: 35, 7: 99}
+    labels = [_label(1, 0.0, 38, job), _label(2, 0.0, 38), *(_label(n, 0.0, at) for n, at in told.items())]
+    found = rounds_of((job, cancelled), rounds, labels)
+    # Round 3 chose nothing: it was the end of a campaign that went on.
+    assert [found[_id(n)] for n in range(1, 8)] == [1, 1, -1, 1, 2, 2, 4]
+
+
+def test_a_clock_that_went_back_opens_no_round_before_its_time() -> None:
+    rounds = [RoundRecord(n, _at(at), 4, 1) for n, at in enumerate((10, 30, 20))]
+    labels = [_label(n, 0.0, at) for n, at in enumerate((5, 15, 25, 35))]
+    assert list(rounds_of((), rounds, labels).values()) == [-1, 0, 2, 2]
 
 
 def test_what_was_withdrawn_stands_only_if_it_was_answered() -> None:

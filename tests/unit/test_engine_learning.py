@@ -16,11 +16,15 @@ from active_learning.api.campaign import Campaign
 from active_learning.config.spec import Training
 from active_learning.domain.campaign import Phase, RoundRecord
 from active_learning.domain.label import Label
+from active_learning.domain.metrics import regression_metrics
 from active_learning.domain.prediction import Prediction
+from active_learning.domain.seeds import rng_for
 from active_learning.engine.feature_file import FeatureFile, FeatureIndex, write_features
 from active_learning.engine.ids import CandidateIds
 from active_learning.engine.learning import Lesson, known_rows, learn
 from active_learning.learning import search as searching
+from active_learning.learning.calibration import fit_recalibration
+from active_learning.learning.validation import fold_of_each
 from active_learning.preparation.fitting import Preparation
 from active_learning.preparation.options import PreparationOptions
 from active_learning.preparation.surrogate import prepared
@@ -74,7 +78,7 @@ def test_labels_of_candidates_without_features_are_left_out(features: FeatureFil
     assert y.max() < 1e9
 
 
-def test_metrics_and_pairs_are_those_of_the_corrected_predictions(features: FeatureFile) -> None:
+def test_the_std_of_a_held_out_label_is_that_of_a_map_which_was_not_fitted_to_it(features: FeatureFile) -> None:
     learned = learn(FOREST_OF_TEN, _lesson(features), Training())
     assert learned.calibration is not None
     assert learned.calibration["validation"] == "out_of_sample"
@@ -84,10 +88,14 @@ def test_metrics_and_pairs_are_those_of_the_corrected_predictions(features: Feat
     held_out = learned.model.held_out  # type: ignore[attr-defined]
     pairs = np.array([learned.out_of_fold[features.ids[row]] for row in range(40)])
     np.testing.assert_array_equal(pairs[:, 0], held_out.mean[:, 0])
-    np.testing.assert_allclose(pairs[:, 1], slope * held_out.std[:, 0] + offset)
-    assert learned.metrics["mae"] == pytest.approx(np.abs(pairs[:, 0] - learned.y).mean())
-    # The map was fitted to these labels: those of a map fitted without them are what counts.
-    assert learned.calibration is not None
+    assert learned.calibration["source"] == "fitted"
+    folds = fold_of_each(40, 5, rng_for(1, 2, "folds"))
+    for fold in range(5):
+        mine = folds == fold
+        refitted = fit_recalibration(learned.y[~mine], held_out.mean[~mine, 0], held_out.std[~mine, 0])
+        np.testing.assert_allclose(pairs[mine, 1], refitted(held_out.std[mine, 0]))
+    assert not np.allclose(pairs[:, 1], slope * held_out.std[:, 0] + offset)
+    assert learned.metrics == regression_metrics(learned.y, pairs[:, 0], pairs[:, 1])
     assert learned.metrics["mean_z2"] == learned.calibration["after"]["mean_z2"]
 
 
@@ -286,6 +294,13 @@ def test_a_search_by_trials_finds_the_same_again(searched: Run, tmp_path: Path) 
         [{k: v for k, v in (s or {}).items() if k != "seconds"} for s in _found(r)] for r in (again, searched)
     ]
     assert without_time[0] == without_time[1]
+
+
+def test_campaigns_that_share_a_workdir_do_not_write_over_each_others_searches(searched: Run) -> None:
+    """One would begin its own anew after a kill, and might find something else."""
+    folder = searched.campaign.workdir / "search"
+    assert [path.name for path in folder.iterdir()] == ["tiny"]
+    assert sorted(path.name for path in (folder / "tiny").iterdir()) == [f"round-{n}.json" for n in (1, 3, 5)]
 
 
 class _Killed(BaseException):

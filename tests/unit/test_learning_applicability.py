@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
+from active_learning.learning import applicability
 from active_learning.learning.applicability import NEIGHBORS, novelty
 
 
@@ -69,3 +70,24 @@ def test_it_is_finite_and_never_negative_also_where_rows_are_alike(n_labels: int
     assert found.shape == (n,)
     assert np.isfinite(found).all()
     assert (found >= 0).all()
+
+
+def test_with_many_labels_a_sample_of_them_says_how_far_they_lie_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of known labels may hold a hundred thousand: all their distances at once would be 80 GB."""
+    labeled, X = _labeled(900), _labeled(40, seed=1) * 3
+    exact = novelty(labeled, X)
+    held = []
+    cdist = applicability.cdist
+
+    def noted(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        held.append(len(rows) * len(others))
+        return np.asarray(cdist(rows, others))
+
+    monkeypatch.setattr(applicability, "cdist", noted)
+    monkeypatch.setattr(applicability, "_BLOCK", 10_000)
+    np.testing.assert_array_equal(novelty(labeled, X), exact)
+    assert max(held) <= 10_000
+    held.clear()
+    monkeypatch.setattr(applicability, "SAMPLE", 200)
+    np.testing.assert_allclose(novelty(labeled, X), exact, rtol=0.15)
+    assert sum(held) == (200 + 40) * 900

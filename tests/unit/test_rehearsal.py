@@ -56,7 +56,7 @@ def test_every_acquisition_has_a_selection_that_fits(tmp_path: Path, kind: str, 
 @pytest.mark.parametrize("goal", [Goal.MAXIMIZE, Goal.LEARN])
 def test_every_surrogate_has_an_acquisition_and_a_selection_that_fit(tmp_path: Path, name: str, goal: Goal) -> None:
     surrogate = SURROGATES[name]
-    acquisition = {"kind": "uncertainty"} if name == "modal" else default_acquisition(goal)
+    acquisition = default_acquisition(goal, surrogate)
     selection = default_selection(goal, surrogate, acquisition)
     rehearse(_kit(tmp_path, goal, surrogate=surrogate, acquisition=acquisition, selection=selection), tmp_path)
 

@@ -20,8 +20,9 @@ from active_learning.domain.execution import Piece
 from active_learning.domain.prediction import Prediction
 from active_learning.engine import scoring
 from active_learning.engine.feature_file import FeatureFile, FeatureIndex, write_features
+from active_learning.engine.filling import filled
 from active_learning.engine.ids import CandidateIds
-from active_learning.engine.scoring import BestRows, checked_scores, filled, predict_pool
+from active_learning.engine.scoring import BestRows, checked_scores, predict_pool
 from active_learning.engine.spreading import NeedsPrefect, Threads
 from active_learning.errors import ContractError, UserError
 from active_learning.store import Blobs

@@ -68,7 +68,7 @@ def test_an_error_that_rises_did_not_fall() -> None:
     verdict = _plateau(1).check(progress_of(errors=(0.2, 0.2, 0.3, 0.3)))
     assert verdict is not None
     assert verdict.reason == (
-        "In the last 1 round the model's error did not fall: the lowest running median was 0.2 eV/atom before and "
+        "In the last round the model's error did not fall: the lowest running median was 0.2 eV/atom before and "
         "0.3 eV/atom since."
     )
     assert verdict.evidence["fall"] == 0

@@ -96,9 +96,11 @@ def test_without_a_best_there_is_nothing_to_gain_on(goal: Goal) -> None:
     assert rule.refusal(Target("band_gap", Goal.MINIMIZE)) is None
 
 
-@pytest.mark.parametrize(("options", "given_"), [({}, "neither"), ({"min_gain": 1, "min_gain_per_hour": 1}, "both")])
+@pytest.mark.parametrize(
+    ("options", "given_"), [({}, "neither is"), ({"min_gain": 1, "min_gain_per_hour": 1}, "both are")]
+)
 def test_one_of_gain_and_gain_per_hour_is_asked_for(options: dict[str, float], given_: str) -> None:
-    with pytest.raises(ValidationError, match=f"either min_gain or min_gain_per_hour; {given_} is given"):
+    with pytest.raises(ValidationError, match=f"either min_gain or min_gain_per_hour; {given_} given"):
         ExpectedGainBelow.Options(**options)
 
 

@@ -154,6 +154,31 @@ def test_a_write_that_changes_nothing_leaves_no_trace(store: CampaignStore) -> N
     assert contents(store) == before
 
 
+def test_a_round_is_read_once_however_often_a_campaign_is_looked_at(store: CampaignStore, url: str) -> None:
+    other = CampaignStore(url, "tiny")
+    first, second = (RoundRecord(n, START, 3, 2, out_of_fold={"a": (1.0, 2.0)}) for n in range(2))
+    with store.write(START) as writer:
+        writer.open_round(first)
+    seen = other.read().rounds
+    with store.write(START) as writer:
+        writer.open_round(second)
+    later = other.read().rounds
+    assert (seen, later) == ((first,), (first, second))
+    assert later[0] is seen[0]
+    assert other.read().rounds[1] is later[1]
+    other.close()
+
+
+def test_a_look_shows_no_round_that_is_newer_than_it(store: CampaignStore, url: str) -> None:
+    """As after a backup was put back, under a process that had seen more."""
+    with store.write(START) as writer:
+        writer.open_round(RoundRecord(0, START, 3, 2))
+    assert len(store.read().rounds) == 1
+    with sa.create_engine(url).begin() as connection:
+        connection.exec_driver_sql("DELETE FROM rounds")
+    assert store.read().rounds == ()
+
+
 def test_a_decision_on_an_old_version_is_refused(store: CampaignStore) -> None:
     version = store.read().version
     with store.write(START, expect=version) as writer:

@@ -219,6 +219,17 @@ def test_a_feature_that_tells_nothing_gets_a_longer_length_scale() -> None:
     assert lengths[[0, 1]].max() < lengths[[2, 3]].min()
 
 
+def test_a_smooth_function_is_never_taken_for_noise() -> None:
+    # A search from one start alone ends there for some of these.
+    errors = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(150, 3))
+        y = np.sin(2 * X[:, 0]) + 0.5 * X[:, 1]
+        errors += [np.abs(_fit(X[:n], y[:n]).predict(X[n:]).mean[:, 0] - y[n:]).mean() for n in (18, 22, 26)]
+    assert max(errors) < 0.45
+
+
 def test_the_noise_of_the_labels_is_found() -> None:
     X, y = _data(300, noise=0.5)
     model = _fit(X, y)

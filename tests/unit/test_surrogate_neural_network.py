@@ -150,12 +150,9 @@ def test_dropout_at_prediction_really_varies() -> None:
     assert (model.predict(X).std > 0).all()
 
 
-def test_without_dropout_one_network_has_no_doubt_at_all() -> None:
-    X, y = _data()
-    model = _fit(X, y, uncertainty="mc_dropout", dropout=0.0)
-    np.testing.assert_array_equal(model.predict(X).std, 0.0)
-    np.testing.assert_array_equal(model.covariance_factor(X), 0.0)
-    assert model.draws(X, 3, rng=np.random.default_rng(0)).shape == (3, 80)
+def test_one_network_without_dropout_would_have_no_doubt_and_is_refused() -> None:
+    with pytest.raises(ValidationError, match="dropout = 0 leaves none"):
+        NeuralNetwork.Options(uncertainty="mc_dropout", dropout=0.0)
 
 
 def test_an_ensemble_doubts_more_the_farther_it_is_from_the_labels() -> None:
@@ -262,7 +259,7 @@ def test_training_stops_and_takes_the_best_weights_of_each_network() -> None:
 def test_a_training_that_has_stopped_does_not_care_for_how_long_it_might_have_gone_on() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 10)), rng.normal(size=60)
-    options = {"patience": 3, "validation": 0.3, "uncertainty": "mc_dropout", "dropout": 0.0}
+    options = {"patience": 3, "validation": 0.3, "n_members": 2}
     short, long, shorter = (_fit(X, y, **options, epochs=epochs).functions.layers[0][0] for epochs in (60, 600, 1))
     np.testing.assert_array_equal(short, long)
     assert (short != shorter).any()
