@@ -86,6 +86,8 @@ class Adaptive:
                     raise ValueError(f"the rule {table['kind']!r} stands there twice with the same options")
             return rules
 
+    members_key = "rules"
+
     def __init__(self, options: Options, rules: Sequence[Acquisition] = ()) -> None:
         self.options, self.rules = options, tuple(rules)
 

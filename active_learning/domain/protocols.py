@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,14 @@ Floats = NDArray[np.float64]
 
 @runtime_checkable
 class HasMembers(Protocol):
-    """A plug-in made of others of its kind, whose tables stand inside its own: a committee, a set of rules."""
+    """A plug-in made of others of its kind, whose tables stand inside its own: a committee, a set of rules.
+
+    Parameters
+    ----------
+    members_key : the option that holds the tables, so that a fault is found in its line
+    """
+
+    members_key: ClassVar[str]
 
     def member_tables(self, goal: Goal) -> tuple[dict[str, Any], ...]:
         """A table for each member, as it would stand in the file: its `kind` and options."""

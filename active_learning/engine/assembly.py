@@ -138,7 +138,7 @@ class _Assembly:
         if self.file.spec is None:
             return None  # it is not known what for
         tables = built.member_tables(self.file.spec.target.goal)
-        members = [self.plugin(group, (*path, "members", str(n)), table) for n, table in enumerate(tables)]
+        members = [self.plugin(group, (*path, built.members_key, str(n)), table) for n, table in enumerate(tables)]
         return None if None in members else built.with_members(members)
 
 

@@ -72,12 +72,13 @@ _ABILITIES: Mapping[str, Callable[..., Floats]] = {
 
 
 @cache
-def _class_with(abilities: tuple[str, ...]) -> type[CorrectedModel]:
+def _class_with(name: str, abilities: tuple[str, ...]) -> type[CorrectedModel]:
     # A method that is there only if the model has it: that is how a capability is recognized.
-    return type("CorrectedModel", (CorrectedModel,), {name: _ABILITIES[name] for name in abilities})
+    return type(name, (CorrectedModel,), {ability: _ABILITIES[ability] for ability in abilities})
 
 
 def corrected_model(model: FittedSurrogate, recalibration: Recalibration) -> CorrectedModel:
-    """The model as strategies see it."""
+    """The model as strategies see it, under its own name: that is what their errors tell."""
     inner: Any = model.model if isinstance(model, PreparedModel) else model
-    return _class_with(tuple(name for name in _ABILITIES if hasattr(inner, name)))(model, recalibration)
+    abilities = tuple(name for name in _ABILITIES if hasattr(inner, name))
+    return _class_with(type(inner).__name__, abilities)(model, recalibration)

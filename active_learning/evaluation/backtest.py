@@ -8,17 +8,16 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from active_learning.config import CampaignFile, read_campaign_file
-from active_learning.domain.candidate import content_hash
 from active_learning.domain.seeds import rng_for
 from active_learning.domain.target import Goal
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.errors import SpecError, UserError
+from active_learning.evaluation.fingerprints import fingerprint, own_modules
 from active_learning.evaluation.ground import Ground
 from active_learning.evaluation.grounding import ground_of
 from active_learning.evaluation.known_values import ValueTable
@@ -97,7 +96,7 @@ class Plan:
                 unit=self.kit.target.unit,
                 labeling=self.wanted.labeling,
                 told=self._told(ground, seed),
-                code=_fingerprint(_own_modules(base.parent, tables)),
+                code=fingerprint(own_modules(base.parent, tables)),
             )
             for seed in self.seeds
             for name, (tables, base) in self.tables.items()
@@ -173,22 +172,11 @@ def _variant(file: CampaignFile, kit: Kit, name: str, path: Path) -> tuple[Mappi
     return other.tables, other.path
 
 
-def _own_modules(folder: Path, *tables: Mapping[str, Any]) -> tuple[Path, ...]:
-    """The user's own modules in a campaign file's folder that some tables name."""
-    said = json.dumps(tables, default=str)
-    return tuple(path.resolve() for path in sorted(folder.glob("*.py")) if f'"{path.stem}:' in said)
-
-
-def _fingerprint(modules: Sequence[Path]) -> str:
-    """Another one as soon as one of them says something else: what was replayed with the old one is replayed again."""
-    return content_hash([[path.name, sha256(path.read_bytes()).hexdigest()] for path in modules]) if modules else ""
-
-
 def _check_modules(tables: Mapping[str, tuple[Mapping[str, Any], Path]]) -> None:
     """A process imports one module of a name: of two that lie beside two campaign files it would take either."""
     places: dict[str, set[Path]] = {}
     for folder in {base.parent for _, base in tables.values()}:
-        for path in _own_modules(folder, *(one for one, _ in tables.values())):
+        for path in own_modules(folder, *(one for one, _ in tables.values())):
             places.setdefault(path.name, set()).add(path)
     for name, paths in sorted(places.items()):
         if len(paths) > 1:

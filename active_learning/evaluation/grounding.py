@@ -18,6 +18,7 @@ from active_learning.engine.pool_file import PoolFile
 from active_learning.engine.pool_steps import build_pool
 from active_learning.engine.spreading import Threads
 from active_learning.engine.workbench import Workbench
+from active_learning.evaluation.fingerprints import files_of, fingerprint, own_modules
 from active_learning.evaluation.ground import Ground, store_values
 from active_learning.evaluation.known_values import KnownPool, ValueTable
 from active_learning.evaluation.memory_store import MemoryStore
@@ -34,9 +35,13 @@ _BLOCK = 4096
 def what_it_is_made_of(kit: Kit, table: ValueTable) -> dict[str, Any]:
     """What a ground depends on, as a JSON value."""
     spec = kit.spec.model_dump(mode="json")
+    pool, features = spec["pool"], spec["features"]
+    modules = [one for folder in kit.python_path for one in own_modules(Path(folder), pool, features)]
     return {
-        "pool": spec["pool"],
-        "features": spec["features"],
+        "pool": pool,
+        "features": features,
+        "files": files_of(pool),
+        "code": fingerprint(modules),
         "table": table.to_json(),
         "motherlode": version("motherlode"),
     }

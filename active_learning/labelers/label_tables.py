@@ -87,7 +87,7 @@ def _read(path: Path, key_column: str, value_column: str, by_formula: bool, _mti
             hint = did_you_mean(column, frame.columns)
             raise UserError(
                 f"{path} has no column {column!r}.{hint} It has: {', '.join(frame.columns)}."
-                f" Name the right one with `{key}` in [labeler]."
+                f" Name the right one: `{key}`."
             )
     rows: dict[str, list[Row]] = {}
     unreadable = []

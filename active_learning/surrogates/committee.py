@@ -240,6 +240,8 @@ class Committee:
         def _each_has_a_kind(cls, members: tuple[dict[str, Any], ...] | None) -> tuple[dict[str, Any], ...] | None:
             return None if members is None else tables_with_kind(members)
 
+    members_key = "members"
+
     def __init__(self, options: Options, members: Sequence[Surrogate] = (), *, classifies: bool = False) -> None:
         self.options, self.members, self.classifies = options, tuple(members), classifies
 

@@ -19,8 +19,9 @@ from active_learning.domain.request import Arm
 from active_learning.engine.assembly import assemble
 from active_learning.engine.observing import target_labels
 from active_learning.errors import CampaignFailed, ContractError
+from active_learning.evaluation.fingerprints import files_of
 from active_learning.evaluation.ground import Ground
-from active_learning.evaluation.grounding import ground_of
+from active_learning.evaluation.grounding import ground_of, what_it_is_made_of
 from active_learning.evaluation.known_values import ValueTable
 from active_learning.evaluation.replay import replay
 from active_learning.evaluation.replayed import Order, Replayed
@@ -69,6 +70,29 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     assert not was_there
     assert ground_of(kit, table, folder, n_workers=1, progress=lambda *_: pytest.fail("built again"))[1]
     return found
+
+
+def test_a_pool_whose_file_changed_is_built_again(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.csv"
+    pool.write_text("formula\nCu3Au\nCuAu\n", encoding="utf-8")
+    path = campaign_file(tmp_path, pool={"kind": "table", "path": str(pool), "formula": "formula"})
+    kit, table = assemble(read_campaign_file(path)), ValueTable(tmp_path / "values.csv", PROPERTY)
+    first = what_it_is_made_of(kit, table)
+    assert what_it_is_made_of(kit, table) == first
+    pool.write_text("formula\nCu3Au\nCuAu\nAg\n", encoding="utf-8")
+    assert what_it_is_made_of(kit, table)["files"] != first["files"]
+
+
+@pytest.mark.parametrize("path", ["cifs", "cifs/*.cif"])
+def test_the_files_of_a_folder_or_a_pattern_are_known_by_what_they_are_like(tmp_path: Path, path: str) -> None:
+    (tmp_path / "cifs").mkdir()
+    (tmp_path / "cifs" / "one.cif").write_text("data_one", encoding="utf-8")
+    pool = {"path": str(tmp_path / path)}
+    first = files_of(pool)
+    assert [Path(name).name for name, _size, _time in first] == ["one.cif"]
+    (tmp_path / "cifs" / "two.cif").write_text("data_two", encoding="utf-8")
+    assert len(files_of(pool)) == 2
+    assert files_of({"kind": "compositions"}) == []
 
 
 def really_run(path: Path) -> tuple[dict[int, list[str]], tuple[Label, ...], Any]:
