@@ -116,7 +116,8 @@ def test_a_map_without_slope_leaves_no_doubt_about_the_function() -> None:
     np.testing.assert_array_equal(model.predict(X).std, 0.4)
 
 
-def test_models_with_the_same_abilities_are_of_one_class() -> None:
-    assert type(corrected_model(_fit(FOREST), MAP)) is type(corrected_model(_fit(COMMITTEE), MAP))
+def test_like_models_are_of_one_class_that_has_their_name() -> None:
+    assert type(corrected_model(_fit(FOREST), MAP)) is type(corrected_model(_fit(FOREST), MAP))
+    assert type(corrected_model(_fit(FOREST), MAP)).__name__ == type(_fit(FOREST)).__name__
     assert type(corrected_model(_fit(NEAREST), MAP)) is not type(corrected_model(_fit(FOREST), MAP))
     assert isinstance(corrected_model(_fit(NEAREST), MAP), CorrectedModel)
