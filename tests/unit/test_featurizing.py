@@ -297,7 +297,7 @@ def test_a_worker_that_dies_before_its_child_is_noticed_and_nobody_is_left(
         bench.featurize(AgAu="end the worker and hang")
     assert capfd.readouterr().err == ""
     let_workers_go()  # the next piece may have begun
-    wait_for("the end of all", lambda: not _working_on(bench.folder), 10)
+    wait_for("the end of all", lambda: not _working_on(bench.folder), 60)
 
 
 def test_what_a_descriptor_leaves_running_ends_with_the_worker(bench: Bench) -> None:
@@ -352,7 +352,7 @@ def test_workers_in_the_middle_of_a_chunk_end_when_they_are_let_go(bench: Bench)
     thread.join(10)
     assert [str(error) for error in said] == ["Featurizing was ended; what is done is kept."]
     let_workers_go()  # the next piece had begun before the first one's failure was heard of
-    wait_for("the end of all", lambda: not _working_on(bench.folder), 10)
+    wait_for("the end of all", lambda: not _working_on(bench.folder), 60)
 
 
 def test_a_worker_that_knows_the_features_in_another_order_is_refused(
