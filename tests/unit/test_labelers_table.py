@@ -152,9 +152,7 @@ def test_real_documents_are_found_by_their_ids() -> None:
 
 
 def test_a_missing_column_of_keys_names_its_key_in_the_file(path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"no column 'composition'.* Name the right one with `key_column` in \[labeler\]"
-    ):
+    with pytest.raises(UserError, match=r"no column 'composition'.* Name the right one: `key_column`"):
         table(path, key_column="composition").prepare(Candidate({"Al": 1}))
 
 
