@@ -13,6 +13,14 @@ OURS = "motherlode"
 """What a campaign file without the tables surrogate, acquisition and selection gets."""
 
 _COMMITTEE = {"kind": "committee"}
+_LARGE = {
+    "kind": "committee",
+    "members": [
+        {"kind": "random_forest", "n_trees": 300},
+        {"kind": "extra_trees", "n_trees": 300, "bootstrap": True},
+        {"kind": "gaussian_process"},
+    ],
+}
 _FOREST = {"kind": "random_forest", "n_trees": 100}
 _PROCESS = {"kind": "gaussian_process"}
 _BOUND, _IMPROVEMENT = {"kind": "upper_confidence_bound"}, {"kind": "expected_improvement"}
@@ -27,6 +35,7 @@ def _of(surrogate: Any, acquisition: Any, selection: Any) -> Mapping[str, Any]:
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "maximize": {
         "committee, bound, diverse": _of(_COMMITTEE, _BOUND, _DIVERSE),
+        "large committee, bound, diverse": _of(_LARGE, _BOUND, _DIVERSE),
         "committee, bound, fantasies": _of(_COMMITTEE, _BOUND, _FANTASIES),
         "committee, improvement, fantasies": _of(_COMMITTEE, _IMPROVEMENT, _FANTASIES),
         "committee, improvement, penalized": _of(_COMMITTEE, _IMPROVEMENT, {"kind": "local_penalization"}),
@@ -37,6 +46,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "learn": {
         "committee, gain, joint": _of(_COMMITTEE, _GAIN, _JOINT),
+        "large committee, gain, joint": _of(_LARGE, _GAIN, _JOINT),
         "committee, gain, diverse": _of(_COMMITTEE, _GAIN, _DIVERSE),
         "forest, gain, joint": _of(_FOREST, _GAIN, _JOINT),
         "process, gain, joint": _of(_PROCESS, _GAIN, _JOINT),
