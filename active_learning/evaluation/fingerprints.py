@@ -31,11 +31,6 @@ def files_of(pool: Mapping[str, Any]) -> list[list[Any]]:
     if path is None:
         return []
     root = Path(path)
-    if root.is_file():
-        found = [root]
-    elif root.is_dir():
-        found = sorted(root.rglob("*"))
-    else:
-        found = sorted(root.parent.glob(root.name)) if root.parent.is_dir() else []
-    states = [(one.as_posix(), one.stat()) for one in found if one.is_file()]
+    found = root.rglob("*") if root.is_dir() else Path(root.anchor).glob(str(root.relative_to(root.anchor)))
+    states = [(one.as_posix(), one.stat()) for one in sorted(found) if one.is_file()]
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]

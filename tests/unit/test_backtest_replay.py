@@ -83,7 +83,7 @@ def test_a_pool_whose_file_changed_is_built_again(tmp_path: Path) -> None:
     assert what_it_is_made_of(kit, table)["files"] != first["files"]
 
 
-@pytest.mark.parametrize("path", ["cifs", "cifs/*.cif"])
+@pytest.mark.parametrize("path", ["cifs", "cifs/*.cif", "c*/*.cif"])
 def test_the_files_of_a_folder_or_a_pattern_are_known_by_what_they_are_like(tmp_path: Path, path: str) -> None:
     (tmp_path / "cifs").mkdir()
     (tmp_path / "cifs" / "one.cif").write_text("data_one", encoding="utf-8")
