@@ -15,6 +15,7 @@ import numpy as np
 from active_learning.api.estimating import described, estimate_features, in_words
 from active_learning.config import read_campaign_file
 from active_learning.domain.candidate import Candidate
+from active_learning.domain.job import Resources
 from active_learning.domain.label import Failure
 from active_learning.domain.protocols import KnowsLabels, Labeler, References
 from active_learning.domain.seeds import rng_for
@@ -218,7 +219,7 @@ def _one_label(kit: Kit, candidates: list[Candidate]) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:
         directory = JobDirectory(Path(folder) / "job")
         spec = labeler.prepare(candidate)
-        directory.prepare(spec, "check", kit.spec.requests.timeout, python_path=kit.python_path)
+        directory.prepare(spec, "check", Resources(kit.spec.requests.timeout), python_path=kit.python_path)
         started = time.perf_counter()
         execute(directory.path)
         seconds = time.perf_counter() - started

@@ -9,8 +9,9 @@ from pathlib import PurePath
 from typing import Any
 
 from active_learning.domain.label import Failure
+from active_learning.errors import ContractError
 
-__all__ = ["Job", "JobPhase", "JobReport", "JobSpec"]
+__all__ = ["Job", "JobPhase", "JobReport", "JobSpec", "Resources"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,26 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a job may use.
+
+    Parameters
+    ----------
+    timeout_s : after so many seconds the submitter ends the job
+    cores : its processes and threads together; the job finds the number in its environment, as MOTHERLODE_CORES
+    memory_mb : in all, in 10^6 bytes; None: what the backend gives to those who do not ask
+    """
+
+    timeout_s: float
+    cores: int = 1
+    memory_mb: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.timeout_s > 0 or self.cores < 1 or (self.memory_mb is not None and self.memory_mb < 1):
+            raise ContractError(f"a job needs some time, a core and, if it says how much, memory; got {self}")
+
+
+@dataclass(frozen=True)
 class Job:
     """A job directory that is ready to run.
 
@@ -41,21 +62,26 @@ class Job:
     name : deterministic; what `Submitter.find` looks for after a crash
     directory : absolute
     command : argument list; runs the job wherever it lands, needs neither Prefect nor the campaign's database
-    timeout_s : after so many seconds the submitter ends the job
+    resources : what it may use
     """
 
     name: str
     directory: PurePath
     command: tuple[str, ...]
-    timeout_s: float
+    resources: Resources
 
 
 class JobPhase(StrEnum):
-    """A backend's word on a job. It is advice: the files in the job directory are the truth."""
+    """A backend's word on a job. It is advice: the files in the job directory are the truth.
+
+    GONE: the backend answers and does not know the job, any more or yet; it may still be writing its last files. Who
+    is told ENDED need not wait for them. UNKNOWN: the backend does not answer.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"
+    GONE = "gone"
     UNKNOWN = "unknown"
 
 

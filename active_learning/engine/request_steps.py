@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from active_learning.domain.campaign import Phase
-from active_learning.domain.job import Job, JobPhase, JobReport
+from active_learning.domain.job import Job, JobPhase, JobReport, Resources
 from active_learning.domain.label import Failure, FailureKind, Label, Measurement
 from active_learning.domain.request import Purpose, Request, RequestState
 from active_learning.engine.deciding import newest_attempts
@@ -75,7 +75,7 @@ def _directory(bench: Workbench, request: Request) -> JobDirectory:
 
 
 def _job(bench: Workbench, request: Request) -> Job:
-    return _directory(bench, request).job(request.job_name, bench.kit.spec.requests.timeout)
+    return _directory(bench, request).job(request.job_name, Resources(bench.kit.spec.requests.timeout))
 
 
 def reconcile(bench: Workbench, request_ids: Sequence[str]) -> str:
@@ -115,7 +115,7 @@ def _submit_one(bench: Workbench, facts: Facts, request: Request) -> None:
             writer.move(request.id, _S.SUBMITTING, _S.FAILED, failure=rejected)
         return
     job = _directory(bench, request).prepare(
-        spec, request.job_name, bench.kit.spec.requests.timeout, python_path=bench.kit.python_path
+        spec, request.job_name, Resources(bench.kit.spec.requests.timeout), python_path=bench.kit.python_path
     )
     with bench.write() as writer:
         writer.move(request.id, _S.PLANNED, _S.SUBMITTING)

@@ -3,6 +3,7 @@
 ``job.json`` (inputs, their hash, versions), ``run.sh`` (runs the job by hand, or under a scheduler), ``started``
 (made once: a job directory runs at most once), ``stdout``, ``stderr``, ``result.json``, ``exit_code``. The last two
 are written under a temporary name, synced and renamed; `exit_code` comes last, so where it stands all else stands.
+``usage.json`` says when, where and how long the job ran.
 """
 
 from __future__ import annotations
@@ -13,31 +14,44 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from active_learning.domain.candidate import content_hash
-from active_learning.domain.job import Job, JobSpec
+from active_learning.domain.job import Job, JobSpec, Resources
 
-__all__ = ["JobDirectory", "JobOutcome"]
+__all__ = ["JobDirectory", "JobOutcome", "Usage"]
 
 _FILES_MODE = 0o600
 _DIRECTORY_MODE = 0o700
-# The last two are a local submitter's (active_learning.submitters.local).
+# The last two are those of a submitter on this machine (active_learning.submitters.this_machine).
 _OWN_FILES = frozenset(
-    {"job.json", "run.sh", "started", "stdout", "stderr", "result.json", "exit_code", "lock", "ended_by"}
+    {"job.json", "run.sh", "started", "stdout", "stderr", "result.json", "usage.json", "exit_code", "lock", "ended_by"}
 )
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What a job used: when it ran (seconds since 1970), its processors' time and its largest memory (10^6 bytes; of
+    its largest process), and on which host."""
+
+    started: float
+    ended: float
+    cpu_s: float
+    max_memory_mb: float
+    host: str
+
+
+@dataclass(frozen=True)
 class JobOutcome:
-    """How a job ended: its exit code, and its result if it wrote one."""
+    """How a job ended: its exit code, its result if it wrote one, and what it used."""
 
     exit_code: int
     result: Mapping[str, Any] | None
     stderr_tail: str
+    usage: Usage | None = None
 
 
 def _sync_directory(path: Path) -> None:
@@ -54,7 +68,7 @@ class JobDirectory:
 
     path: Path
 
-    def prepare(self, spec: JobSpec, name: str, timeout_s: float, *, python_path: Sequence[str] = ()) -> Job:
+    def prepare(self, spec: JobSpec, name: str, resources: Resources, *, python_path: Sequence[str] = ()) -> Job:
         """Write what the job needs and return it, ready to submit. Doing it again writes the same.
 
         `python_path` are folders to import the job's code from, beside what is installed.
@@ -69,18 +83,23 @@ class JobDirectory:
         self.path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         body = {"name": name, "entry": spec.entry, "inputs": dict(spec.inputs)}
         versions = {"motherlode": version("motherlode"), "python": sys.version.split()[0]}
-        about = {"hash": content_hash(body), "versions": versions, "python_path": list(python_path)}
+        about = {
+            "hash": content_hash(body),
+            "versions": versions,
+            "python_path": list(python_path),
+            "cores": resources.cores,
+        }
         self.write("job.json", json.dumps(body | about, indent=1))
         for file, text in spec.files.items():
             self.write(file, text)
-        job = self.job(name, timeout_s)
+        job = self.job(name, resources)
         self.write("run.sh", f"#!/bin/sh\nexec {shlex.join(job.command)}\n")
         return job
 
-    def job(self, name: str, timeout_s: float) -> Job:
+    def job(self, name: str, resources: Resources) -> Job:
         """The job that `prepare` returned, without touching the directory."""
         path = self.path.resolve()
-        return Job(name, path, (sys.executable, "-m", "active_learning.jobs", str(path)), timeout_s)
+        return Job(name, path, (sys.executable, "-m", "active_learning.jobs", str(path)), resources)
 
     def write(self, name: str, text: str) -> None:
         """Write a file so that a reader sees the old one or the new one, and a crash loses neither."""
@@ -115,8 +134,10 @@ class JobDirectory:
         """Whether the job ever began to run."""
         return (self.path / "started").exists()
 
-    def finish(self, exit_code: int, result: Mapping[str, Any] | None = None) -> None:
+    def finish(self, exit_code: int, result: Mapping[str, Any] | None = None, usage: Usage | None = None) -> None:
         """Note how the job ended. The last thing a job does."""
+        if usage is not None:
+            self.write("usage.json", json.dumps(asdict(usage)))
         if result is not None:
             self.write("result.json", json.dumps(result, indent=1))
         self.write("exit_code", f"{exit_code}\n")
@@ -127,11 +148,18 @@ class JobDirectory:
             exit_code = int((self.path / "exit_code").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        result = None
+        return JobOutcome(exit_code, self._read_json("result.json"), self.tail("stderr"), self.usage())
+
+    def usage(self) -> Usage | None:
+        """What the job used; None while it runs, and if it was killed."""
+        known = self._read_json("usage.json")
+        return None if known is None or known.keys() != Usage.__annotations__.keys() else Usage(**known)
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
         with contextlib.suppress(FileNotFoundError, ValueError):
-            loaded = json.loads((self.path / "result.json").read_text(encoding="utf-8"))
-            result = loaded if isinstance(loaded, dict) else None
-        return JobOutcome(exit_code, result, self.tail("stderr"))
+            loaded = json.loads((self.path / name).read_text(encoding="utf-8"))
+            return loaded if isinstance(loaded, dict) else None
+        return None
 
     def tail(self, name: str, n_bytes: int = 2000) -> str:
         """The end of one of the job's files; empty if there is none."""

@@ -6,16 +6,20 @@ import contextlib
 import importlib
 import json
 import os
+import platform
+import resource
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from active_learning.jobs.directory import JobDirectory
+from active_learning.jobs.directory import JobDirectory, Usage
 
 __all__ = ["ALREADY_STARTED", "execute"]
 
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 ALREADY_STARTED = 75
 """Exit status of a run that was refused because the directory ran before (EX_TEMPFAIL)."""
 
@@ -35,7 +39,8 @@ def execute(path: Path) -> int:
     directory = JobDirectory(path)
     if not directory.start():
         return ALREADY_STARTED
-    job = directory.read_job()
+    job, begin = directory.read_job(), time.time()
+    os.environ["MOTHERLODE_CORES"] = str(job.get("cores", 1))
     sys.path.extend(folder for folder in job.get("python_path", ()) if folder not in sys.path)
     with (
         # Appending, since a submitter may have opened the same files for what programs write past Python.
@@ -53,8 +58,20 @@ def execute(path: Path) -> int:
             result, code = None, 1
         else:
             code = 0
-    directory.finish(code, result)
+    directory.finish(code, result, _usage_since(begin))
     return code
+
+
+def _usage_since(begin: float) -> Usage:
+    """What this process and the programs it waited for used."""
+    own, programs = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Usage(
+        started=begin,
+        ended=time.time(),
+        cpu_s=own.ru_utime + own.ru_stime + programs.ru_utime + programs.ru_stime,
+        max_memory_mb=max(own.ru_maxrss, programs.ru_maxrss) * _RSS_UNIT / 1e6,
+        host=platform.node(),
+    )
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from active_learning.domain import options
 from active_learning.domain.job import Job, JobReport
 from active_learning.jobs.runner import execute
-from active_learning.submitters import local
+from active_learning.submitters import this_machine
 
 __all__ = ["Inline"]
 
@@ -37,7 +37,7 @@ class Inline:
             If another process runs this job at this moment.
         """
         directory = Path(job.directory)
-        lock = local.hold(directory)
+        lock = this_machine.hold(directory)
         try:
             execute(directory)
         finally:
@@ -46,11 +46,11 @@ class Inline:
 
     def find(self, job: Job) -> str | None:
         """The handle if the job ever started, also if its process died then; else None."""
-        return local.find(job)
+        return this_machine.find(job)
 
     def poll(self, handles: Sequence[str]) -> Mapping[str, JobReport]:
         """ENDED for every job, unless another living process is in the middle of it."""
-        return {handle: local.report(handle) for handle in handles}
+        return {handle: this_machine.report(handle) for handle in handles}
 
     def close(self) -> None:
         """Nothing can still run."""

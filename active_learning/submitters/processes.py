@@ -21,7 +21,7 @@ from active_learning.domain import options
 from active_learning.domain.job import Job, JobReport
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters import local
+from active_learning.submitters import this_machine
 
 __all__ = ["Processes"]
 
@@ -85,16 +85,16 @@ class Processes:
             module = str(JobDirectory(directory).read_job()["entry"]).partition(":")[0]
         except (OSError, ValueError, KeyError) as error:
             raise BackendError(f"{directory} holds no job.json that can be read: {error}") from error
-        self._ask({"do": "run", "directory": str(directory), "module": module, "timeout_s": job.timeout_s})
+        self._ask({"do": "run", "directory": str(directory), "module": module, "timeout_s": job.resources.timeout_s})
         return str(directory)
 
     def find(self, job: Job) -> str | None:
         """The handle if the job ever started or is queued by a living process; else None."""
-        return local.find(job)
+        return this_machine.find(job)
 
     def poll(self, handles: Sequence[str]) -> Mapping[str, JobReport]:
         """One report for each handle, in any process; a job that died with its process has ENDED."""
-        return {handle: local.report(handle) for handle in handles}
+        return {handle: this_machine.report(handle) for handle in handles}
 
     def cancel(self, handles: Sequence[str]) -> None:
         """Take jobs of this object out of the queue; send SIGTERM to running ones, and SIGKILL after `grace`."""

@@ -25,7 +25,7 @@ from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendError
 from active_learning.jobs import JobDirectory
 from active_learning.jobs.runner import ALREADY_STARTED
-from active_learning.submitters import local
+from active_learning.submitters import this_machine
 from active_learning.submitters.job_process import run_and_exit
 from active_learning.submitters.sessions import kill_session, signal_session
 
@@ -134,7 +134,7 @@ class Supervisor:
     def _enqueue(self, directory: Path, module: str, timeout_s: float) -> None:
         known = {one.directory for one in self._queue} | {one.job.directory for one in self._running.values()}
         if directory not in known:
-            self._queue.append(_Queued(directory, module, timeout_s, local.hold(directory)))
+            self._queue.append(_Queued(directory, module, timeout_s, this_machine.hold(directory)))
 
     def _cancel(self, directory: Path) -> None:
         for job in [job for job in self._queue if job.directory == directory]:
@@ -202,7 +202,7 @@ class Supervisor:
             failure = _failure(one, code)
             if failure and JobDirectory(one.job.directory).outcome() is None:
                 try:
-                    local.note_failure(one.job.directory, failure)
+                    this_machine.note_failure(one.job.directory, failure)
                 except OSError as error:
                     # A full disk: the reason is lost, not the request. Without one the job reads as lost.
                     print(f"cannot note in {one.job.directory}: {failure.detail}: {error.strerror}", file=sys.stderr)

@@ -159,7 +159,7 @@ class FakeScheduler:
             fate = Fate(json.loads((directory / "job.json").read_text(encoding="utf-8"))["inputs"]["fate"])
         known.is_over, known.silent_polls = True, silent_polls
         if fate is Fate.TIMEOUT:
-            known.failure = Failure(FailureKind.TIMEOUT, f"ran longer than {known.job.timeout_s:g} s")
+            known.failure = Failure(FailureKind.TIMEOUT, f"ran longer than {known.job.resources.timeout_s:g} s")
         elif fate is not Fate.LOST:
             (directory / "fate").write_text(fate.value, encoding="utf-8")
             execute(directory)

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from active_learning.domain.candidate import Candidate
+from active_learning.domain.job import Resources
 from active_learning.domain.label import Failure, Measurement
 from active_learning.domain.protocols import Labeler, References
 from active_learning.errors import UserError
@@ -65,7 +66,7 @@ def job_runner(folder: Path) -> Callable[[Labeler, Candidate], Path]:
 
     def run(labeler: Labeler, candidate: Candidate) -> Path:
         path = folder / "jobs" / f"{candidate.id}-1"
-        JobDirectory(path).prepare(labeler.prepare(candidate), path.name, timeout_s=60.0)
+        JobDirectory(path).prepare(labeler.prepare(candidate), path.name, Resources(timeout_s=60.0))
         execute(path)
         return path
 

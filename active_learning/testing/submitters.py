@@ -18,12 +18,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from active_learning.domain.job import Job, JobPhase, JobSpec
+from active_learning.domain.job import Job, JobPhase, JobSpec, Resources
 from active_learning.domain.label import FailureKind
 from active_learning.domain.protocols import Cancels, DiesWithProcess, Submitter
 from active_learning.errors import MotherlodeError
@@ -39,12 +40,12 @@ MakeJob = Callable[..., Job]
 _ELSEWHERE = """
 import json, sys
 from pathlib import Path
-from active_learning.domain.job import Job
+from active_learning.domain.job import Job, Resources
 from active_learning.testing.submitters import build_submitter
 
 order = json.loads(sys.argv[1])
 submitter = build_submitter(tuple(order["recipe"]))
-job = Job(order["name"], Path(order["directory"]), tuple(order["command"]), order["timeout_s"])
+job = Job(order["name"], Path(order["directory"]), tuple(order["command"]), Resources(**order["resources"]))
 if order["do"] == "submit":
     submitter.submit(job)
     sys.stdin.read()
@@ -69,7 +70,7 @@ def _order(do: str, recipe: Recipe, job: Job) -> list[str]:
         "name": job.name,
         "directory": str(job.directory),
         "command": job.command,
-        "timeout_s": job.timeout_s,
+        "resources": asdict(job.resources),
     }
     return [sys.executable, "-c", _ELSEWHERE, json.dumps(order)]
 
@@ -85,7 +86,7 @@ def job_maker(folder: Path) -> MakeJob:
         function: str = "echo", inputs: Mapping[str, Any] | None = None, name: str = "job-1", timeout_s: float = 60.0
     ) -> Job:
         spec = JobSpec(f"active_learning.testing.job_functions:{function}", inputs or {})
-        return JobDirectory(folder / "jobs" / name).prepare(spec, name, timeout_s)
+        return JobDirectory(folder / "jobs" / name).prepare(spec, name, Resources(timeout_s))
 
     return make
 
@@ -96,7 +97,7 @@ class SubmitterContract:
     Parameters
     ----------
     patience_s : how long a small job may take from `submit` until `poll` says that it ended
-    has_time_limit : whether the submitter ends jobs after their `timeout_s`
+    has_time_limit : whether the submitter ends jobs after their time
     is_asynchronous : whether `submit` returns before the job ends
     """
 

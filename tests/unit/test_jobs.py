@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from active_learning.domain.job import JobSpec
+from active_learning.domain.job import JobSpec, Resources
+from active_learning.errors import ContractError
 from active_learning.jobs import JobDirectory
 from active_learning.jobs.runner import ALREADY_STARTED, execute
 
@@ -53,32 +56,32 @@ def directory(tmp_path: Path) -> JobDirectory:
 
 
 def run(directory: JobDirectory, entry: str, inputs: Mapping[str, Any] | None = None) -> int:
-    directory.prepare(JobSpec(entry, inputs or {}), "a-1", 60)
+    directory.prepare(JobSpec(entry, inputs or {}), "a-1", Resources(60))
     return execute(directory.path)
 
 
 def test_a_prepared_directory_says_what_is_to_be_done(directory: JobDirectory) -> None:
     spec = JobSpec("m:f", {"x": 1}, {"POSCAR": "text"})
-    job = directory.prepare(spec, "a-1", 60)
+    job = directory.prepare(spec, "a-1", Resources(60))
     body = directory.read_job()
     assert (body["name"], body["entry"], body["inputs"]) == ("a-1", "m:f", {"x": 1})
     assert len(body["hash"]) == 16
     assert set(body["versions"]) == {"motherlode", "python"}
     assert (directory.path / "POSCAR").read_text() == "text"
-    assert (job.name, job.directory, job.timeout_s) == ("a-1", directory.path.resolve(), 60)
+    assert (job.name, job.directory, job.resources) == ("a-1", directory.path.resolve(), Resources(60))
 
 
 def test_preparing_twice_writes_the_same(directory: JobDirectory) -> None:
     spec = JobSpec("m:f", {"x": 1})
-    first = directory.prepare(spec, "a-1", 60)
-    assert directory.job("a-1", 60) == first
+    first = directory.prepare(spec, "a-1", Resources(60))
+    assert directory.job("a-1", Resources(60)) == first
     before = {file.name: file.read_bytes() for file in directory.path.iterdir()}
-    assert directory.prepare(spec, "a-1", 60) == first
+    assert directory.prepare(spec, "a-1", Resources(60)) == first
     assert {file.name: file.read_bytes() for file in directory.path.iterdir()} == before
 
 
 def test_nobody_else_may_read_a_job(directory: JobDirectory) -> None:
-    directory.prepare(JobSpec("m:f", {}), "a-1", 60)
+    directory.prepare(JobSpec("m:f", {}), "a-1", Resources(60))
     assert directory.path.stat().st_mode & 0o077 == 0
     assert all(file.stat().st_mode & 0o077 == 0 for file in directory.path.iterdir())
 
@@ -86,13 +89,13 @@ def test_nobody_else_may_read_a_job(directory: JobDirectory) -> None:
 @pytest.mark.parametrize("name", ["../x", "a/b", "/etc/x", ".."])
 def test_files_are_written_into_the_directory_only(name: str, directory: JobDirectory) -> None:
     with pytest.raises(ValueError, match="in its directory itself"):
-        directory.prepare(JobSpec("m:f", {}, {name: "text"}), "a-1", 60)
+        directory.prepare(JobSpec("m:f", {}, {name: "text"}), "a-1", Resources(60))
 
 
 @pytest.mark.parametrize("name", ["exit_code", "job.json", "lock"])
 def test_a_labelers_files_cannot_pass_for_the_directorys_own(name: str, directory: JobDirectory) -> None:
     with pytest.raises(ValueError, match=f"has its own {name}"):
-        directory.prepare(JobSpec("m:f", {}, {name: "0"}), "a-1", 60)
+        directory.prepare(JobSpec("m:f", {}, {name: "0"}), "a-1", Resources(60))
 
 
 def test_only_one_of_many_starts(directory: JobDirectory) -> None:
@@ -192,7 +195,7 @@ def test_the_tail_is_the_end_of_a_file(directory: JobDirectory) -> None:
 
 def test_the_command_runs_the_job_anywhere(directory: JobDirectory, tmp_path: Path) -> None:
     spec = JobSpec("active_learning.testing.job_functions:echo", {"x": 1})
-    job = directory.prepare(spec, "a-1", 60)
+    job = directory.prepare(spec, "a-1", Resources(60))
     subprocess.run(job.command, check=True, cwd=tmp_path)
     outcome = directory.outcome()
     assert outcome is not None
@@ -212,7 +215,7 @@ def test_a_jobs_code_is_also_imported_from_the_folders_it_names(directory: JobDi
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "code_of_this_job.py").write_text("def run(inputs):\n    return {'x': 2}\n")
     spec = JobSpec("code_of_this_job:run", {})
-    job = directory.prepare(spec, "a-1", 60, python_path=[str(tmp_path / "elsewhere")])
+    job = directory.prepare(spec, "a-1", Resources(60), python_path=[str(tmp_path / "elsewhere")])
     subprocess.run(job.command, check=True, cwd=tmp_path)
     outcome = directory.outcome()
     assert outcome is not None
@@ -220,5 +223,37 @@ def test_a_jobs_code_is_also_imported_from_the_folders_it_names(directory: JobDi
 
 
 def test_job_json_is_plain_json(directory: JobDirectory) -> None:
-    directory.prepare(JobSpec("m:f", {"x": [1.5, None, "é"]}), "a-1", 60)
+    directory.prepare(JobSpec("m:f", {"x": [1.5, None, "é"]}), "a-1", Resources(60))
     assert json.loads((directory.path / "job.json").read_bytes())["inputs"] == {"x": [1.5, None, "é"]}
+
+
+def test_a_job_knows_its_cores_and_its_use_is_written_down(directory: JobDirectory, tmp_path: Path) -> None:
+    (tmp_path / "wide.py").write_text("import os\ndef cores(inputs): return {'n': os.environ['MOTHERLODE_CORES']}\n")
+    spec = JobSpec("wide:cores", {})
+    directory.prepare(spec, "a-1", Resources(60, cores=3), python_path=[str(tmp_path)])
+    before = time.time()
+    assert execute(directory.path) == 0
+    outcome = directory.outcome()
+    assert outcome is not None
+    assert outcome.result == {"n": "3"}
+    assert outcome.usage is not None
+    assert before <= outcome.usage.started <= outcome.usage.ended <= time.time()
+    assert outcome.usage.cpu_s > 0
+    assert outcome.usage.max_memory_mb > 1
+    assert outcome.usage.host == platform.node()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"started": 1}', '{"a": 1'])
+def test_an_unreadable_note_of_what_was_used_is_none(directory: JobDirectory, text: str) -> None:
+    directory.prepare(JobSpec("m:f", {}), "a-1", Resources(60))
+    directory.write("usage.json", text)
+    directory.finish(1)
+    outcome = directory.outcome()
+    assert outcome is not None
+    assert outcome.usage is None
+
+
+@pytest.mark.parametrize(("timeout_s", "cores", "memory_mb"), [(0, 1, None), (60, 0, None), (60, 1, 0)])
+def test_resources_without_time_core_or_memory_are_refused(timeout_s: float, cores: int, memory_mb: int | None) -> None:
+    with pytest.raises(ContractError, match="some time, a core"):
+        Resources(timeout_s, cores, memory_mb)

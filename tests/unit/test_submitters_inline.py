@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from active_learning.domain.job import Job, JobPhase, JobSpec
+from active_learning.domain.job import Job, JobPhase, JobSpec, Resources
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters import local
+from active_learning.submitters import this_machine
 from active_learning.submitters.inline import Inline
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     spec = JobSpec("active_learning.testing.job_functions:echo", {"x": 1})
-    return JobDirectory(tmp_path / "a-1").prepare(spec, "a-1", 60)
+    return JobDirectory(tmp_path / "a-1").prepare(spec, "a-1", Resources(60))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_job_whose_process_died_has_ended_without_an_outcome(inline: Inline, j
 
 
 def test_a_job_that_another_process_is_in_the_middle_of_is_running_and_not_run_again(inline: Inline, job: Job) -> None:
-    lock = local.hold(Path(job.directory))
+    lock = this_machine.hold(Path(job.directory))
     handle = inline.find(job)
     assert handle is not None
     assert inline.poll([handle])[handle].phase is JobPhase.QUEUED
@@ -50,7 +50,7 @@ def test_a_job_that_another_process_is_in_the_middle_of_is_running_and_not_run_a
 
 def test_a_noted_failure_is_reported_by_every_process(inline: Inline, job: Job) -> None:
     failure = Failure(FailureKind.TIMEOUT, "ran longer than 3 s and was ended")
-    local.note_failure(Path(job.directory), failure)
+    this_machine.note_failure(Path(job.directory), failure)
     handle = str(job.directory)
     assert inline.poll([handle])[handle].failure == failure
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from active_learning.domain.job import Job, JobPhase, JobReport, JobSpec
+from active_learning.domain.job import Job, JobPhase, JobReport, JobSpec, Resources
 from active_learning.domain.label import FailureKind
 from active_learning.errors import BackendError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters import local
+from active_learning.submitters import this_machine
 from active_learning.submitters.processes import Processes
 from active_learning.testing.waiting import is_alive, wait_for
 
@@ -97,7 +97,7 @@ def make(tmp_path: Path, module: str) -> Run:
         function: str, inputs: Mapping[str, Any] | None = None, *, name: str = "a-1", timeout_s: float = 60.0
     ) -> Job:
         entry = function if ":" in function else f"{module}:{function}"
-        return JobDirectory(tmp_path / "jobs" / name).prepare(JobSpec(entry, inputs or {}), name, timeout_s)
+        return JobDirectory(tmp_path / "jobs" / name).prepare(JobSpec(entry, inputs or {}), name, Resources(timeout_s))
 
     return make
 
@@ -318,7 +318,7 @@ def test_a_directory_that_holds_no_job_is_refused(processes: Processes, tmp_path
 
 def test_a_job_that_another_process_has_is_refused(processes: Processes, make: Run) -> None:
     job = make("stamps", {"seconds": 0})
-    lock = local.hold(Path(job.directory))
+    lock = this_machine.hold(Path(job.directory))
     with pytest.raises(BackendError, match="another process has the job"):
         processes.submit(job)
     os.close(lock)
@@ -332,7 +332,7 @@ def test_an_interrupted_submission_does_not_lend_its_answer_to_the_next(
         raise KeyboardInterrupt
 
     refused, good = make("stamps", {"seconds": 0}, name="refused"), make("stamps", {"seconds": 0}, name="good")
-    lock = local.hold(Path(refused.directory))
+    lock = this_machine.hold(Path(refused.directory))
     with monkeypatch.context() as patch:
         patch.setattr("active_learning.submitters.processes.select.select", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -380,14 +380,14 @@ def test_no_process_is_left_as_a_zombie_or_at_all(make: Run) -> None:
 CAMPAIGN = """
 import json, os, sys, time
 from pathlib import Path
-from active_learning.domain.job import Job
+from active_learning.domain.job import Job, Resources
 from active_learning.submitters.processes import Processes
 
 print("main runs", flush=True)
 order = json.loads(Path(os.environ["ORDER"]).read_text())
 sys.path.insert(0, order["path"])
 processes = Processes(Processes.Options(workers=order["workers"]))
-jobs = [Job(Path(d).name, Path(d), (), 60.0) for d in order["directories"]]
+jobs = [Job(Path(d).name, Path(d), (), Resources(60.0)) for d in order["directories"]]
 handles = [processes.submit(job) for job in jobs]
 if order["fork"] and os.fork() == 0:
     time.sleep(8)
