@@ -88,6 +88,12 @@ def open_round(campaign: str, number: int, size: int) -> str:
     return perform(attached(campaign).bench, do.OpenRound(number, size))
 
 
+@task(name="train again", task_run_name="train again {number}", **_OPTIONS)
+def retrain(campaign: str, number: int) -> str:
+    """Train without the labels that were taken back."""
+    return perform(attached(campaign).bench, do.Retrain(number))
+
+
 @task(name="withdraw planned", **_OPTIONS)
 def cancel_planned(campaign: str, request_ids: tuple[str, ...]) -> str:
     """Withdraw requests that were never submitted."""
@@ -125,6 +131,8 @@ def step_of(campaign: str, action: do.Action, *, wait: bool) -> str:
             return retry(campaign, request_ids)
         case do.OpenRound(number, size):
             return open_round(campaign, number, size)
+        case do.Retrain(number):
+            return retrain(campaign, number)
         case do.CancelPlanned(request_ids):
             return cancel_planned(campaign, request_ids)
         case do.Conclude():

@@ -13,6 +13,7 @@ from active_learning.api.clock import SystemClock
 from active_learning.api.leasing import LeaseKeeper
 from active_learning.api.record import CampaignRecord
 from active_learning.api.recording import record_of
+from active_learning.api.retracting import retract
 from active_learning.api.status import database_url, status_of
 from active_learning.api.telling import Told, tell
 from active_learning.config import read_campaign_file
@@ -20,6 +21,7 @@ from active_learning.domain import actions as do
 from active_learning.domain.campaign import Phase
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.execution import Spread
+from active_learning.domain.label import Retraction
 from active_learning.domain.protocols import Clock, DiesWithProcess
 from active_learning.domain.request import Purpose, RequestState
 from active_learning.engine.assembly import Kit, assemble
@@ -254,6 +256,17 @@ class Campaign:
     def tell(self, labels: Iterable[Told]) -> tuple[int, int, tuple[str, ...]]:
         """Bring in labels; returns how many were new, how many were known, and the conflicts that were refused."""
         return tell(self.store, self.kit.target, self.pool(), self.clock.now(), labels)
+
+    def retract(self, candidate: str, *, reason: str, may_ask_again: bool = False) -> tuple[Retraction, ...]:
+        """Take back all labels of a candidate; returns what was taken back.
+
+        Raises
+        ------
+        UserError
+            If there is no such label, or it is a reference.
+        """
+        now = self.clock.now()
+        return retract(self.store, self.pool(), candidate, reason=reason, may_ask_again=may_ask_again, now=now)
 
     def pool(self) -> PoolFile:
         """The stored pool.

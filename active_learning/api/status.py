@@ -10,12 +10,13 @@ import numpy as np
 
 from active_learning.config import read_header
 from active_learning.domain.campaign import Phase, RoundRecord, Settings
-from active_learning.domain.label import Label
+from active_learning.domain.label import FailureKind, Label
 from active_learning.domain.request import Arm, Purpose, Request, RequestState
 from active_learning.domain.target import Goal, Target
 from active_learning.engine.answering import rounds_of, standing
 from active_learning.engine.deciding import is_given_up
 from active_learning.engine.observing import target_labels
+from active_learning.engine.spending import cost_of, surprises
 from active_learning.errors import UserError
 from active_learning.learning.control import Drawn, acceleration, control_error
 from active_learning.learning.forecast import forecast_sentence
@@ -60,6 +61,7 @@ def _settings(facts: Facts) -> Settings:
         requests["retries"],
         requests["lost_retries"],
         requests["poll"],
+        {FailureKind(k): r["retries"] for k, r in requests.get("on", {}).items() if r["retries"] is not None},
     )
 
 
@@ -138,9 +140,10 @@ def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
         "n_in_flight": len(in_flight),
         "n_planned": states[RequestState.PLANNED],
         "n_requests": len(facts.requests),
-        "in_flight": [
-            {"request": r.id, "formula": r.formula, "state": r.state.value, "round": r.round} for r in in_flight
-        ],
+        "in_flight": [_in_flight(request) for request in in_flight],
+        "n_retracted": len({taken.candidate_id for taken in facts.retractions}),
+        "cost": cost_of(facts.requests).to_json(),
+        "outliers": _outliers(facts, target),
         "best": None
         if best is None
         else {
@@ -160,6 +163,34 @@ def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
         "control": control_of(facts, target),
         "working": holder,
     }
+
+
+def _in_flight(request: Request) -> dict[str, Any]:
+    """A request and the backend's last word on its job; `unknown` says that it does not answer."""
+    return {
+        "request": request.id,
+        "formula": request.formula,
+        "state": request.state.value,
+        "round": request.round,
+        "backend": request.backend.value if request.backend else None,
+        "backend_since": request.backend_since.isoformat() if request.backend_since else None,
+    }
+
+
+def _outliers(facts: Facts, target: Target) -> list[dict[str, Any]]:
+    """Labels far from what was predicted of them; a class is no number."""
+    if target.goal is Goal.CLASSIFY:
+        return []
+    return [
+        {
+            "candidate": found.label.candidate_id,
+            "formula": found.request.formula,
+            "value": found.label.value,
+            "predicted": found.request.mean,
+            "std": found.request.std,
+        }
+        for found in surprises(facts.requests, target_labels(facts, target))
+    ]
 
 
 def read_status(path: Path, now: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from active_learning.engine.pool_file import PoolFile
 from active_learning.errors import ContractError, LabelConflict, UserError
 from active_learning.store import CampaignStore, Writer
 
-__all__ = ["Told", "read_labels", "tell"]
+__all__ = ["Told", "candidate_of", "read_labels", "tell"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,17 @@ def _reduced(text: str) -> str:
         return reduced_formula(parse_formula(text))
     except ValueError:
         return text
+
+
+def candidate_of(name: str, pool: PoolFile) -> str:
+    """The id of a candidate that is named by its id, or by a formula that only one has.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or more than one.
+    """
+    return _resolve(Told(name, 0.0), pool, {} if name in pool else pool.named({_reduced(name)}))
 
 
 def _resolve(told: Told, pool: PoolFile, by_formula: Mapping[str, list[str]]) -> str:

@@ -178,7 +178,7 @@ def read_campaign_file(path: Path) -> CampaignFile:
     """
     text, tables = _tables(path)
     try:
-        spec, faults = CampaignSpec.model_validate(tables), []
+        spec, faults = CampaignSpec.model_validate(tables, context={"base": path.resolve().parent}), []
     except ValidationError as error:
         spec, faults = None, faults_of(error, CampaignSpec, text)
     return CampaignFile(path.resolve(), text, tables, spec, tuple(faults))

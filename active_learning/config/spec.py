@@ -8,22 +8,25 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from active_learning.config.defaults import default_acquisition, default_selection, default_surrogate
-from active_learning.domain.label import LARGEST_VALUE
-from active_learning.domain.options import Duration, Options
+from active_learning.domain.label import LARGEST_VALUE, FailureKind
+from active_learning.domain.options import Duration, FilePath, Megabytes, Options
 from active_learning.domain.target import Goal, Target
 from active_learning.preparation.options import PreparationOptions
 
 __all__ = [
     "FIXED",
     "AcquisitionTable",
+    "Cache",
     "CampaignSpec",
     "Control",
     "Execution",
     "FeaturesTable",
     "PluginTable",
+    "Remedy",
     "Requests",
     "Rounds",
     "Search",
+    "Size",
     "Stopping",
     "TargetTable",
     "Training",
@@ -192,15 +195,84 @@ class Rounds(Options):
         return self
 
 
+class Size(Options):
+    """[[requests.sizes]]: what larger crystals get."""
+
+    atoms: Count = Field(description="for crystals of so many atoms in the cell and more, until the next larger table")
+    timeout: Duration | None = Field(None, description="time limit of one job; without it, as for all")
+    cores: Count | None = Field(None, description="cores of one job; without it, as for all")
+    memory: Megabytes | None = Field(None, description="memory of one job, such as '16 GB'; without it, as for all")
+
+
+class Remedy(Options):
+    """[requests.on.KIND]: what follows a failure of that kind."""
+
+    retries: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="further attempts after failures of this kind; without it, they count towards the retries of all",
+    )
+    time: Annotated[float, Field(ge=1, le=1000)] = Field(
+        1.0, description="each attempt after it gets so many times the time limit"
+    )
+    memory: Annotated[float, Field(ge=1, le=1000)] = Field(
+        1.0, description="each attempt after it gets so many times the memory, where 'memory' is set"
+    )
+    settings: dict[str, Any] = Field(
+        {}, description="keys of [labeler] that are put in the place of the file's in all attempts after it"
+    )
+
+
 class Requests(Options):
-    """[requests]: time limit and retries of a label."""
+    """[requests]: what a job may use, and what becomes of one that fails."""
 
     timeout: Duration = Field(3600.0, description="time limit of one job")
+    cores: Count = Field(1, description="cores of one job; it finds the number in MOTHERLODE_CORES")
+    memory: Megabytes | None = Field(
+        None, description="memory of one job, such as '4 GB'; without it, what the submitter's backend gives"
+    )
+    sizes: tuple[Size, ...] = Field((), description="what larger crystals get instead")
     retries: Annotated[int, Field(ge=0)] = Field(1, description="further attempts after a failure")
     lost_retries: Annotated[int, Field(ge=0)] = Field(
         20, description="further attempts after a job died with the process or machine it ran on"
     )
+    on: dict[FailureKind, Remedy] = Field(
+        {},
+        description="what follows a failure, by its kind: crashed, unconverged, timeout, out_of_memory, rejected,"
+        " unparsable, cancelled or node",
+    )
+    plausible: tuple[float, float] | None = Field(
+        None, description="[low, high]: a value of the target outside of it is a failed calculation, not a label"
+    )
+    grace: Duration = Field(
+        60.0, description="so long a job that its backend no longer knows may still write its files; then it is lost"
+    )
     poll: Duration = Field(0.5, description="how often the submitter is asked")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        atoms = [size.atoms for size in self.sizes]
+        if len(set(atoms)) < len(atoms):
+            raise ValueError("two tables of sizes begin at the same number of atoms")
+        if self.plausible is not None and not self.plausible[0] < self.plausible[1]:
+            raise ValueError(f"plausible is [low, high] with low < high, got {list(self.plausible)}")
+        if FailureKind.NODE in self.on and self.on[FailureKind.NODE].retries is not None:
+            raise ValueError("how often a job that died with its node is tried again is said by lost_retries")
+        return self
+
+
+class Cache(Options):
+    """[cache]: labels that are shared with other campaigns."""
+
+    mode: Literal["off", "read", "read-write"] = Field(
+        "off", description="read: take labels that others computed in the very same way; read-write: give ours, too"
+    )
+    path: FilePath | None = Field(None, description="the folder they lie in; other users need the rights to it")
+
+    @model_validator(mode="after")
+    def _has_a_path(self) -> Self:
+        if self.mode != "off" and self.path is None:
+            raise ValueError('a cache needs its folder: path = "..."')
+        return self
 
 
 class Stopping(Options):
@@ -233,6 +305,7 @@ class CampaignSpec(Options):
     search: Search = Search()
     control: Control = Control()
     execution: Execution = Execution()
+    cache: Cache = Cache()
 
     @model_validator(mode="before")
     @classmethod

@@ -19,6 +19,7 @@ __all__ = [
     "OpenRound",
     "PlanReferences",
     "Reconcile",
+    "Retrain",
     "Retry",
     "Submit",
     "Wait",
@@ -77,6 +78,13 @@ class OpenRound:
 
 
 @dataclass(frozen=True)
+class Retrain:
+    """Train again, and choose nothing: labels that the newest model was trained on were taken back."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class CancelPlanned:
     """Withdraw requests that were never submitted: the campaign is to stop, or nobody needs their labels any more."""
 
@@ -119,6 +127,7 @@ Action = (
     | Collect
     | Retry
     | OpenRound
+    | Retrain
     | CancelPlanned
     | Conclude
     | Fail

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from active_learning.domain.label import FailureKind
 from active_learning.domain.request import Request
 from active_learning.domain.target import Target
 
@@ -101,7 +102,7 @@ class Progress:
         where there is one, otherwise by cross-validation; of a classification the share of wrong classes
     forecasts : what each of these rounds expected of the next, see `active_learning.learning.forecast`
     values : every label of the target, in the order they came
-    run_s : seconds that settled requests were running, over all of them
+    core_s : core-seconds that settled requests held: the seconds that each ran, times its cores
     elapsed_s : seconds since the campaign was created
     """
 
@@ -118,13 +119,16 @@ class Progress:
     errors: tuple[float, ...] = ()
     forecasts: tuple[Mapping[str, float], ...] = ()
     values: tuple[float, ...] = ()
-    run_s: float = 0.0
+    core_s: float = 0.0
     elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decisions need of the engine's own tables of the campaign file."""
+    """What decisions need of the engine's own tables of the campaign file.
+
+    `retries_after` holds the kinds of failures that have a count of their own; all others share `retries`.
+    """
 
     initial: int
     batch_size: int
@@ -132,6 +136,7 @@ class Settings:
     retries: int
     lost_retries: int
     poll_s: float
+    retries_after: Mapping[FailureKind, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,7 @@ class CampaignSnapshot:
         told labels, or lowered the budget, after they were planned; None without a budget
     polled_at : when this process last asked the submitter; None if it has not
     needs_references : the labeler measures against elements that are not planned, or were withdrawn
+    is_model_stale : labels that the newest model may have been trained on were taken back
     """
 
     version: int
@@ -157,6 +163,7 @@ class CampaignSnapshot:
     has_pool: bool
     has_features: bool
     needs_references: bool
+    is_model_stale: bool
     n_rounds: int
     requests: tuple[Request, ...]
     labeled: frozenset[str]

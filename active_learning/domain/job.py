@@ -87,7 +87,14 @@ class JobPhase(StrEnum):
 
 @dataclass(frozen=True)
 class JobReport:
-    """What a backend says of one job. `failure` is for what only the backend can know (time limit, memory, node)."""
+    """What a backend says of one job.
+
+    Parameters
+    ----------
+    failure : what only the backend can know (time limit, memory, node)
+    detail : its own words, in one line, for people: why a job waits
+    """
 
     phase: JobPhase
     failure: Failure | None = None
+    detail: str = ""

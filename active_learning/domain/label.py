@@ -11,7 +11,7 @@ from typing import Any
 
 from active_learning.errors import ContractError
 
-__all__ = ["LARGEST_VALUE", "Failure", "FailureKind", "Label", "Measurement"]
+__all__ = ["LARGEST_VALUE", "Failure", "FailureKind", "Label", "Measurement", "Retraction"]
 
 LARGEST_VALUE = 1e100
 """No property has so large a value in any unit: it is what a calculation leaves that went astray. Squares of all that
@@ -19,7 +19,11 @@ is smaller are numbers, and so are their sums and ratios."""
 
 
 class FailureKind(StrEnum):
-    """Why a label could not be had."""
+    """Why a label could not be had.
+
+    NODE says nothing of the candidate: the machine died under the job. CANCELLED: somebody ended the job by the
+    backend's own means, not by the campaign's.
+    """
 
     CRASHED = "crashed"
     UNCONVERGED = "unconverged"
@@ -28,6 +32,7 @@ class FailureKind(StrEnum):
     REJECTED = "rejected"
     UNPARSABLE = "unparsable"
     NODE = "node"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -92,3 +97,23 @@ class Label:
         _check_number(f"label {self.property} of {self.candidate_id}", self.value, self.std)
         if self.time.utcoffset() != timedelta(0):
             raise ContractError(f"a label's time is UTC, got {self.time.isoformat()}")
+
+
+@dataclass(frozen=True)
+class Retraction:
+    """A label that was taken back, and why.
+
+    `may_ask_again` is whether its candidate may be chosen again; otherwise only a person can bring a label of it.
+    `n_rounds` is how many rounds there were: a model of the newest of them may have been trained on the label.
+    """
+
+    candidate_id: str
+    property: str
+    value: float
+    unit: str
+    fidelity: str
+    request_id: str | None
+    reason: str
+    may_ask_again: bool
+    n_rounds: int
+    time: datetime

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
 
-__all__ = ["Duration", "FilePath", "Options", "parse_duration", "tables_with_kind"]
+__all__ = ["Duration", "FilePath", "Megabytes", "Options", "parse_duration", "parse_megabytes", "tables_with_kind"]
 
 
 class Options(BaseModel):
@@ -50,6 +50,29 @@ def parse_duration(value: Any) -> float:
 
 Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(float)]
 """Seconds; in the file also '30 s', '10 min', '2 h', '1 day'."""
+
+
+_BYTES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?i?)b\s*", re.IGNORECASE)
+
+
+def parse_megabytes(value: Any) -> int:
+    """Units of 10^6 bytes, rounded up, from a text such as "500 MB", "4 GB" or "4 GiB".
+
+    >>> parse_megabytes("4 GB"), parse_megabytes("1 GiB")
+    (4000, 1074)
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    factor = _BYTES.get(match[2].lower()) if match else None
+    if match is None or factor is None or (size := float(match[1]) * factor / 1e6) <= 0:
+        raise ValueError(f"{value!r} is not an amount of memory; write it as '500 MB', '4 GB' or '4 GiB'")
+    return math.ceil(size)
+
+
+Megabytes = Annotated[int, BeforeValidator(parse_megabytes)]
+"""10^6 bytes; in the file also '500 MB', '4 GB', '4 GiB'."""
 
 
 def tables_with_kind(tables: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:

@@ -49,6 +49,7 @@ from active_learning.domain.target import Goal, Target
 
 __all__ = [
     "Acquisition",
+    "AnsweredByPeople",
     "Attributes",
     "Batch",
     "BudgetRule",
@@ -75,6 +76,7 @@ __all__ = [
     "References",
     "RefusesGoals",
     "Remembers",
+    "SaysProtocol",
     "ScoresAreGains",
     "ScoresByRow",
     "Scoring",
@@ -253,6 +255,15 @@ class References(Protocol):
         """A labeler that measures against these."""
 
 
+@runtime_checkable
+class SaysProtocol(Protocol):
+    """A labeler that can say all that its values depend on: then labels can be shared across campaigns."""
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """The codes behind its values and their versions, a JSON object: what does not stand in a job's inputs."""
+
+
 class Submitter(Protocol):
     """Where a job is computed.
 
@@ -291,6 +302,13 @@ class Cancels(Protocol):
 
     def cancel(self, handles: Sequence[str]) -> None:
         """End these jobs; unknown or ended ones are left alone."""
+
+
+@runtime_checkable
+class AnsweredByPeople(Cancels, Protocol):
+    """A submitter whose jobs nobody runs: people calculate or measure, and tell the label."""
+
+    answered_by_people: ClassVar[bool]
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from active_learning.domain.job import JobPhase
 from active_learning.domain.label import Failure
 from active_learning.errors import ContractError, IllegalMove
 
@@ -67,7 +68,9 @@ class Request:
     `attempt` counts from 1. `score`, `mean` and `std` are what the model believed when the candidate was asked for,
     in the target's unit; None in the first design. `reason` is one phrase: why this candidate; `rule` is the one of the
     acquisition's rules that proposed it, empty if it has one only. `novelty` is how far the candidate lies from what
-    the model was trained on: above 1 it is outside of the model's domain of applicability.
+    the model was trained on: above 1 it is outside of the model's domain of applicability. `cores` for at most
+    `asked_s` seconds is what its job asked for; `queued_s` it waited and `ran_s` it ran, where the job left word of it.
+    `backend` is the submitter's last word on the job, the same since `backend_since`.
     """
 
     candidate_id: str
@@ -86,6 +89,12 @@ class Request:
     score: float | None = None
     mean: float | None = None
     std: float | None = None
+    cores: int = 1
+    asked_s: float | None = None
+    queued_s: float | None = None
+    ran_s: float | None = None
+    backend: JobPhase | None = None
+    backend_since: datetime | None = None
     planned_at: datetime | None = None
     submitted_at: datetime | None = None
     settled_at: datetime | None = None
@@ -109,8 +118,16 @@ class Request:
         return self.state in OPEN_STATES
 
     @property
+    def core_s(self) -> float | None:
+        """Core-seconds that its job held; None as for `run_s`."""
+        return None if self.run_s is None else self.cores * self.run_s
+
+    @property
     def run_s(self) -> float | None:
-        """Seconds from its launch to its end; None if it was never launched, or has not ended."""
+        """Seconds that its job ran; where it left no word of it, those from its launch to its end; None if it was never
+        launched, or has not ended."""
+        if self.ran_s is not None:
+            return self.ran_s
         if self.submitted_at is None or self.settled_at is None:
             return None
         return (self.settled_at - self.submitted_at).total_seconds()

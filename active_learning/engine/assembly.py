@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +21,22 @@ from active_learning.domain.protocols import (
     HasSettings,
     Labeler,
     Pool,
-    RefusesGoals,
-    ScoresAreGains,
     Selection,
     Submitter,
     Surrogate,
 )
 from active_learning.domain.target import Goal, Target
+from active_learning.engine.agreement import (
+    check_cache,
+    check_goal,
+    check_requests,
+    check_rules,
+    labeler_for,
+    told_what_is_sought,
+)
 from active_learning.engine.observing import Rules
-from active_learning.errors import ContractError, Fault, SpecError, UserError
+from active_learning.engine.remedies import merged
+from active_learning.errors import Fault, SpecError, UserError
 from active_learning.plugins import load
 from active_learning.preparation.fitting import Preparation
 from active_learning.preparation.surrogate import prepared
@@ -71,7 +77,17 @@ class Kit:
     submitter: Submitter
     rules: Rules
     featurizer_options: Mapping[str, Any]
+    labeler_options: Mapping[str, Any]
     python_path: tuple[str, ...]
+
+    def labeler_with(self, settings: Mapping[str, Any]) -> Labeler:
+        """The labeler, with these keys in the place of the file's."""
+        if not settings:
+            return self.labeler
+        plugin: Any = type(self.labeler)
+        options = plugin.Options.model_validate(merged(self.labeler_options, settings))
+        labeler: Labeler = told_what_is_sought(plugin(options), self.target.property)
+        return labeler
 
     def surrogate_for(self, names: Sequence[str], settings: Mapping[str, Any] | None = None) -> Surrogate:
         """The surrogate, with what is done to descriptors of these names before it sees them.
@@ -191,10 +207,13 @@ def assemble(file: CampaignFile) -> Kit:
     spec = file.spec
     labeler = built["labeler"]
     if spec is not None and labeler is not None:
-        labeler = _labeler_for(work, labeler, spec)
+        labeler = labeler_for(work, labeler, spec)
     if spec is not None:
-        _check_goal(work, built["surrogate"], built["acquisition"], spec)
-        _check_rules(work, rules, spec)
+        check_goal(work, built["surrogate"], built["acquisition"], spec)
+        if labeler is not None:
+            check_requests(work, labeler, spec)
+            check_cache(work, labeler, spec)
+        check_rules(work, rules, spec)
     if work.faults or spec is None:
         raise SpecError(str(file.path), tuple(work.faults))
     features = built["features"]
@@ -212,6 +231,7 @@ def assemble(file: CampaignFile) -> Kit:
         rules=Rules(tuple(rules["any"]), tuple(rules["all"])),
         # As checked, not as written: paths are absolute, so a worker in another folder reads the same files.
         featurizer_options=work.options["features",],
+        labeler_options=work.options["labeler",],
         python_path=python_path,
     )
 
@@ -235,70 +255,6 @@ def _rules(work: _Assembly, mode: str) -> list[Any]:
     return [work.plugin("stopping", ("stopping", mode, str(n)), table) for n, table in enumerate(tables)]
 
 
-def _labeler_for(work: _Assembly, labeler: Any, spec: CampaignSpec) -> Any:
-    """The labeler, told what is sought; its unit must be the one the file expects."""
-    wanted = spec.target.property
-    if hasattr(labeler, "for_property"):
-        try:
-            labeler = labeler.for_property(wanted)
-        except UserError as error:
-            work.fault(("target", "property"), str(error))
-            return None
-    if wanted not in labeler.units:
-        close = difflib.get_close_matches(wanted, list(labeler.units), n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        known = ", ".join(sorted(labeler.units))
-        work.fault(
-            ("target", "property"), f"the labeler '{spec.labeler.kind}' gives no '{wanted}'.{hint} It gives: {known}."
-        )
-        return None
-    unit = labeler.units[wanted]
-    if spec.target.unit is not None and unit and spec.target.unit != unit:
-        work.fault(("target", "unit"), f"the labeler gives {wanted} in '{unit}', not in '{spec.target.unit}'.")
-    return labeler
-
-
-def _check_goal(work: _Assembly, surrogate: Any, acquisition: Any, spec: CampaignSpec) -> None:
-    """Whether the model and the acquisition can serve the goal, and do what else the file asks of them."""
-    goal = spec.target.goal
-    if goal is Goal.CLASSIFY and surrogate is not None:
-        _check_classifier(work, surrogate, spec.surrogate.kind)
-    if spec.search.every and surrogate is not None and not isinstance(surrogate, HasSettings):
-        work.fault(("search", "every"), f"'{spec.surrogate.kind}' has no settings to search for; leave [search] out.")
-    if acquisition is None:
-        return
-    if goal not in acquisition.goals:
-        served = ", ".join(sorted(acquisition.goals))
-        work.fault(("acquisition", "kind"), f"this acquisition cannot serve the goal '{goal}'; it serves: {served}.")
-    is_gain = isinstance(acquisition, ScoresAreGains) and acquisition.scores_are_gains
-    for key in ("weigh_success", "per_cost"):
-        if getattr(spec.acquisition, key) and not is_gain:
-            work.fault(
-                ("acquisition", key),
-                f"the scores of '{spec.acquisition.kind}' are no amounts of gain, so they cannot be weighed; use"
-                " expected_improvement or probability_of_improvement, or leave the key out.",
-            )
-
-
-def _check_rules(work: _Assembly, rules: Mapping[str, Sequence[Any]], spec: CampaignSpec) -> None:
-    target = spec.target.target("")
-    for mode, found in rules.items():
-        for place, rule in enumerate(found):
-            if isinstance(rule, RefusesGoals) and (why := rule.refusal(target)) is not None:
-                work.fault(("stopping", mode, str(place)), why)
-
-
-def _check_classifier(work: _Assembly, surrogate: Any, kind: str) -> None:
-    able = "random_forest, extra_trees, neural_network and committees of them can."
-    if not isinstance(surrogate, Classifies):
-        work.fault(("surrogate", "kind"), f"'{kind}' cannot tell classes apart; {able}")
-        return
-    try:
-        surrogate.classifier()
-    except ContractError as error:
-        work.fault(("surrogate", "kind"), f"{error} {able}")
-
-
 def _settings(spec: CampaignSpec) -> Settings:
     return Settings(
         initial=spec.rounds.initial,
@@ -307,4 +263,5 @@ def _settings(spec: CampaignSpec) -> Settings:
         retries=spec.requests.retries,
         lost_retries=spec.requests.lost_retries,
         poll_s=spec.requests.poll,
+        retries_after={k: r.retries for k, r in spec.requests.on.items() if r.retries is not None},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import CampaignSnapshot, Phase, Progress, Settings
@@ -28,25 +29,43 @@ def newest_attempts(requests: tuple[Request, ...]) -> Mapping[str, Request]:
     return newest
 
 
-def _attempts(requests: tuple[Request, ...]) -> Counter[tuple[str, RequestState]]:
-    return Counter((r.candidate_id, r.state) for r in requests)
+_Count = tuple[str, RequestState, FailureKind | None]
 
 
-def _may_retry(request: Request, ended: Counter[tuple[str, RequestState]], settings: Settings) -> bool:
-    """Failures use up `retries`; a job that died with its machine says nothing of its candidate, so it has its own
-    count. What was rejected would be rejected again."""
+def _counted(request: Request, settings: Settings) -> _Count:
+    """Which count of attempts a request uses up: its candidate's, of requests lost, of failures of a kind that has
+    retries of its own, or of all other failures."""
+    kind = request.failure.kind if request.state is _S.FAILED and request.failure is not None else None
+    return request.candidate_id, request.state, kind if kind in _retries_after(settings) else None
+
+
+_AS_IT_IS = MappingProxyType({FailureKind.REJECTED: 0, FailureKind.CANCELLED: 0})
+"""What was rejected would be rejected again; and who cancelled a job does not want it."""
+
+
+def _retries_after(settings: Settings) -> Mapping[FailureKind, int]:
+    return {**_AS_IT_IS, **settings.retries_after}
+
+
+def _attempts(requests: tuple[Request, ...], settings: Settings) -> Counter[_Count]:
+    return Counter(_counted(r, settings) for r in requests)
+
+
+def _may_retry(request: Request, ended: Counter[_Count], settings: Settings) -> bool:
+    """Failures use up the retries of their kind; a job that died with its machine says nothing of its candidate, so it
+    has its own count."""
+    count = _counted(request, settings)
     if request.state is _S.LOST:
-        return ended[request.candidate_id, _S.LOST] <= settings.lost_retries
+        return ended[count] <= settings.lost_retries
     if request.state is _S.FAILED:
-        assert request.failure is not None
-        rejected = request.failure.kind is FailureKind.REJECTED
-        return not rejected and ended[request.candidate_id, _S.FAILED] <= settings.retries
+        kind = count[2]
+        return ended[count] <= (settings.retries if kind is None else _retries_after(settings)[kind])
     return False
 
 
 def is_given_up(requests: tuple[Request, ...], settings: Settings) -> frozenset[str]:
     """Candidates that failed for the last time."""
-    ended = _attempts(requests)
+    ended = _attempts(requests, settings)
     return frozenset(
         candidate
         for candidate, request in newest_attempts(requests).items()
@@ -56,7 +75,7 @@ def is_given_up(requests: tuple[Request, ...], settings: Settings) -> frozenset[
 
 def owed_retries(requests: tuple[Request, ...], settings: Settings, labeled: frozenset[str]) -> tuple[Request, ...]:
     """Newest requests that failed or were lost, may be tried again, and whose label nobody else brought."""
-    ended = _attempts(requests)
+    ended = _attempts(requests, settings)
     newest = newest_attempts(requests).values()
     return tuple(r for r in newest if r.candidate_id not in labeled and _may_retry(r, ended, settings))
 
@@ -109,6 +128,7 @@ def _spend(snapshot: CampaignSnapshot) -> do.Action | None:
         or _submit(snapshot)
         or _too_few_labels(snapshot)
         or _open_round(snapshot)
+        or _retrain(snapshot)
         or _stuck(snapshot)
     )
 
@@ -172,6 +192,13 @@ def _open_round(snapshot: CampaignSnapshot) -> do.OpenRound | None:
         return None
     size = min(size, progress.n_available, size if snapshot.budget is None else snapshot.budget)
     return do.OpenRound(number, size) if size > 0 else None
+
+
+def _retrain(snapshot: CampaignSnapshot) -> do.Retrain | None:
+    """Where no new round forgets what was taken back, since the newest one is still in flight."""
+    assert snapshot.progress is not None
+    enough = _n_training(snapshot.progress) >= MIN_LABELS
+    return do.Retrain(snapshot.n_rounds) if snapshot.is_model_stale and enough else None
 
 
 def _failed_reference(snapshot: CampaignSnapshot) -> do.Fail | None:

@@ -17,7 +17,7 @@ from active_learning.engine.answering import answered, rounds_of
 from active_learning.engine.deciding import is_given_up, newest_attempts, owed_retries
 from active_learning.store import Facts
 
-__all__ = ["Rules", "observe", "progress_of", "target_labels", "unavailable", "with_fresh_model"]
+__all__ = ["Rules", "is_stale", "observe", "progress_of", "target_labels", "unavailable", "with_fresh_model"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,21 @@ def target_labels(facts: Facts, target: Target) -> tuple[Label, ...]:
 
 
 def unavailable(facts: Facts, target: Target, settings: Settings) -> frozenset[str]:
-    """Candidates that may not be chosen: labeled, requested, or given up."""
+    """Candidates that may not be chosen: labeled, requested, given up, or taken back for good."""
     labeled = _labeled(facts, target)
     is_open = {request.candidate_id for request in facts.requests if request.is_open}
-    return frozenset(labeled | is_open | is_given_up(facts.requests, settings))
+    return frozenset(labeled | is_open | is_given_up(facts.requests, settings) | _taken_back(facts))
+
+
+def _taken_back(facts: Facts) -> frozenset[str]:
+    newest = {retraction.candidate_id: retraction.may_ask_again for retraction in facts.retractions}
+    return frozenset(candidate for candidate, may_ask_again in newest.items() if not may_ask_again)
+
+
+def is_stale(facts: Facts) -> bool:
+    """Whether the newest model may have been trained on labels that were taken back since."""
+    has_model = any(record.predictions for record in facts.rounds)
+    return has_model and any(retraction.n_rounds == len(facts.rounds) for retraction in facts.retractions)
 
 
 def _labeled(facts: Facts, target: Target) -> frozenset[str]:
@@ -119,7 +130,7 @@ def progress_of(
         errors=tuple(e for e in map(_error_of, trained) if e is not None),
         forecasts=tuple(record.forecast for record in trained),
         values=tuple(label.value for label in labels),
-        run_s=sum(request.run_s or 0.0 for request in facts.requests),
+        core_s=sum(request.core_s or 0.0 for request in facts.requests),
         elapsed_s=max(0.0, (now - facts.created_at).total_seconds()),
     )
 
@@ -174,6 +185,7 @@ def observe(
         has_pool=facts.pool is not None,
         has_features=facts.features is not None,
         needs_references=not planned.issuperset(reference_ids),
+        is_model_stale=is_stale(facts),
         n_rounds=len(facts.rounds),
         requests=facts.requests,
         labeled=_labeled(facts, target),

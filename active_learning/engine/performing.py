@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import CampaignSnapshot, Phase
+from active_learning.engine.collecting import collect
 from active_learning.engine.deciding import next_action
 from active_learning.engine.feature_steps import featurize
 from active_learning.engine.pool_steps import build_pool
-from active_learning.engine.request_steps import cancel_planned, collect, plan_references, reconcile, retry, submit
-from active_learning.engine.round_steps import conclude, fail, open_round
+from active_learning.engine.request_steps import cancel_planned, plan_references, reconcile, retry, submit
+from active_learning.engine.round_steps import conclude, fail, open_round, retrain
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import StaleVersion
 
@@ -44,6 +45,8 @@ def perform(bench: Workbench, action: do.Action) -> str:
             return retry(bench, request_ids)
         case do.OpenRound(number, size):
             return open_round(bench, number, size)
+        case do.Retrain(number):
+            return retrain(bench, number)
         case do.CancelPlanned(request_ids):
             return cancel_planned(bench, request_ids)
         case do.Conclude(verdict):

@@ -1,22 +1,23 @@
-"""The steps of a request's life: planned, promised, launched, collected, tried again."""
+"""The steps of a request's life until its job runs, and from a failure to the next attempt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from active_learning.domain.campaign import Phase
-from active_learning.domain.job import Job, JobPhase, JobReport, Resources
-from active_learning.domain.label import Failure, FailureKind, Label, Measurement
+from active_learning.domain.job import Job, JobSpec, Resources
+from active_learning.domain.label import Failure, FailureKind
 from active_learning.domain.request import Purpose, Request, RequestState
+from active_learning.engine import caching
 from active_learning.engine.deciding import newest_attempts
+from active_learning.engine.remedies import resources_for
 from active_learning.engine.workbench import Workbench, reference_id
-from active_learning.errors import BackendError, LabelConflict, TransientSubmitError, UserError
+from active_learning.errors import TransientSubmitError, UserError
 from active_learning.jobs import JobDirectory
-from active_learning.store import Facts, Writer
+from active_learning.store import Facts
 
-__all__ = ["cancel_planned", "collect", "new_request", "plan_references", "reconcile", "retry", "submit"]
+__all__ = ["cancel_planned", "new_request", "plan_references", "reconcile", "retry", "submit"]
 
 _S = RequestState
 _SUBMIT_TRIES = 3
@@ -106,18 +107,21 @@ def submit(bench: Workbench, request_ids: Sequence[str]) -> str:
 
 
 def _submit_one(bench: Workbench, facts: Facts, request: Request) -> None:
+    candidate = bench.candidate(facts, request.candidate_id)
     try:
-        spec = bench.labeler(facts, request.purpose).prepare(bench.candidate(facts, request.candidate_id))
+        spec = bench.labeler_for(facts, request).prepare(candidate)
     except UserError as error:
         with bench.write() as writer:
             writer.move(request.id, _S.PLANNED, _S.SUBMITTING)
             rejected = Failure(FailureKind.REJECTED, str(error))
             writer.move(request.id, _S.SUBMITTING, _S.FAILED, failure=rejected)
         return
-    job = _directory(bench, request).prepare(
-        spec, request.job_name, Resources(bench.kit.spec.requests.timeout), python_path=bench.kit.python_path
-    )
+    resources = resources_for(candidate, bench.change_for(facts, request), bench.kit.spec.requests)
+    job = _directory(bench, request).prepare(spec, request.job_name, resources, python_path=bench.kit.python_path)
+    if _is_known(bench, facts, request, spec):
+        return
     with bench.write() as writer:
+        writer.note_resources(request.id, resources.cores, resources.timeout_s)
         writer.move(request.id, _S.PLANNED, _S.SUBMITTING)
     try:
         handle = _launch(bench, job)
@@ -130,6 +134,18 @@ def _submit_one(bench: Workbench, facts: Facts, request: Request) -> None:
         writer.move(request.id, _S.SUBMITTING, _S.RUNNING, handle=handle)
 
 
+def _is_known(bench: Workbench, facts: Facts, request: Request, spec: JobSpec) -> bool:
+    """Whether somebody ran this job before: then its result is put where the job would have left it."""
+    found = caching.look_up(bench, facts, request, spec)
+    if found is None:
+        return False
+    caching.adopt(_directory(bench, request), *found)
+    with bench.write() as writer:
+        writer.move(request.id, _S.PLANNED, _S.SUBMITTING)
+        writer.move(request.id, _S.SUBMITTING, _S.RUNNING, handle=caching.handle_of(found[0]))
+    return True
+
+
 def _launch(bench: Workbench, job: Job) -> str:
     for wait_s in [2.0**n for n in range(_SUBMIT_TRIES - 1)]:
         try:
@@ -137,67 +153,6 @@ def _launch(bench: Workbench, job: Job) -> str:
         except TransientSubmitError:
             bench.clock.sleep(wait_s)
     return bench.kit.submitter.submit(job)
-
-
-def collect(bench: Workbench, request_ids: Sequence[str]) -> str:
-    """Ask once for all that run, then read each job's directory: the files decide, the backend advises."""
-    facts = bench.store.read()
-    requests = {r.id: r for r in facts.requests if r.id in set(request_ids) and r.state is _S.RUNNING}
-    handles = [request.handle for request in requests.values() if request.handle]
-    reports = bench.kit.submitter.poll(handles)
-    bench.polled_at = bench.clock.now()
-    settled = 0
-    for request in requests.values():
-        report = reports.get(request.handle or "")
-        if report is None:
-            raise BackendError(f"the submitter said nothing of {request.handle}, the job of request {request.id}")
-        result = _result(bench, facts, request, report)
-        if result is not None:
-            with bench.write() as writer:
-                _settle(writer, request, result)
-            settled += 1
-    return f"collected {settled} of {len(requests)}"
-
-
-_LOST = Failure(FailureKind.NODE, "the job ended without a word: its process, node or campaign died")
-
-
-def _result(bench: Workbench, facts: Facts, request: Request, report: JobReport) -> Measurement | Failure | None:
-    """What a job gave; None while it may still give something."""
-    directory = _directory(bench, request)
-    if directory.outcome() is not None:
-        return bench.labeler(facts, request.purpose).parse(Path(directory.path))
-    if report.phase is not JobPhase.ENDED:
-        return None
-    return report.failure or _LOST
-
-
-def _settle(writer: Writer, request: Request, result: Measurement | Failure) -> None:
-    """The request's end and its labels, in one transaction."""
-    if result is _LOST:
-        writer.move(request.id, _S.RUNNING, _S.LOST)
-        return
-    if isinstance(result, Failure):
-        writer.move(request.id, _S.RUNNING, _S.FAILED, failure=result)
-        return
-    writer.move(request.id, _S.RUNNING, _S.SUCCEEDED)
-    for name, (value, unit) in result.values.items():
-        label = Label(
-            candidate_id=request.candidate_id,
-            property=name,
-            value=value,
-            unit=unit,
-            time=writer.now,
-            fidelity=result.fidelity,
-            std=result.std.get(name),
-            request_id=request.id,
-            provenance=result.provenance,
-        )
-        try:
-            writer.add_label(label)
-        except LabelConflict as conflict:
-            # A person told another value meanwhile: theirs stands, and the history says so.
-            writer.event("conflict", request=request.id, property=name, value=value, unit=unit, refused=str(conflict))
 
 
 def retry(bench: Workbench, request_ids: Sequence[str]) -> str:
@@ -218,6 +173,12 @@ def _again(campaign: str, old: Request) -> Request:
         job_name=f"{campaign}-{old.candidate_id}-{attempt}",
         handle=None,
         failure=None,
+        cores=1,
+        asked_s=None,
+        queued_s=None,
+        ran_s=None,
+        backend=None,
+        backend_since=None,
         planned_at=None,
         submitted_at=None,
         settled_at=None,

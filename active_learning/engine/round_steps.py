@@ -19,7 +19,7 @@ from active_learning.engine.feature_file import FeatureFile
 from active_learning.engine.filling import filled
 from active_learning.engine.history import outcomes_of, tried_of
 from active_learning.engine.learning import Learned, Lesson, learn
-from active_learning.engine.observing import progress_of, unavailable, with_fresh_model
+from active_learning.engine.observing import is_stale, progress_of, unavailable, with_fresh_model
 from active_learning.engine.prospects import prospects_of
 from active_learning.engine.request_steps import new_request
 from active_learning.engine.scoring import Beliefs, predict_pool
@@ -30,7 +30,7 @@ from active_learning.learning.forecast import forecast
 from active_learning.selection.design import representatives
 from active_learning.store import Facts, Writer
 
-__all__ = ["conclude", "fail", "judge_again", "open_round"]
+__all__ = ["conclude", "fail", "judge_again", "open_round", "retrain"]
 
 Rows = NDArray[np.intp]
 
@@ -260,18 +260,34 @@ def conclude(bench: Workbench, verdict: Verdict) -> str:
     train, _test = split_labels(facts, bench.kit.spec, bench.kit.target, features)
     record = None
     is_fresh = bool(facts.rounds) and facts.rounds[-1].n_picks == 0 and facts.rounds[-1].n_labels == len(train)
-    if len(train) >= MIN_LABELS and not is_fresh:
-        learned = _learn(bench, facts, features, len(facts.rounds))
-        available = _available(bench, facts, features)
-        with _predicted(bench, learned, features) as beliefs:
-            max_std = float(beliefs.at(available).std.max()) if len(available) else None
-            chooser = _chooser(bench, facts, features, learned, beliefs, len(facts.rounds))
-            record = _record(bench, facts, chooser, [], max_std)
+    if len(train) >= MIN_LABELS and (not is_fresh or is_stale(facts)):
+        record = _trained(bench, facts, features)
     with bench.write(expect=facts.version) as writer:
         if record is not None:
             writer.open_round(record)
         writer.set_phase(Phase.STOPPED, verdict)
     return f"stopped: {verdict.reason}"
+
+
+def _trained(bench: Workbench, facts: Facts, features: FeatureFile) -> RoundRecord:
+    """A round that trains and chooses nothing."""
+    learned = _learn(bench, facts, features, len(facts.rounds))
+    available = _available(bench, facts, features)
+    with _predicted(bench, learned, features) as beliefs:
+        max_std = float(beliefs.at(available).std.max()) if len(available) else None
+        chooser = _chooser(bench, facts, features, learned, beliefs, len(facts.rounds))
+        return _record(bench, facts, chooser, [], max_std)
+
+
+def retrain(bench: Workbench, number: int) -> str:
+    """Train without the labels that were taken back."""
+    facts = _still_active(bench)
+    if len(facts.rounds) != number or not is_stale(facts):
+        raise StaleVersion(f"campaign '{facts.name}' moved on since round {number} was decided")
+    record = _trained(bench, facts, bench.features(facts))
+    with bench.write(expect=facts.version) as writer:
+        writer.open_round(record)
+    return f"round {number}: trained again on {record.n_labels} labels, without those taken back"
 
 
 def judge_again(bench: Workbench, facts: Facts, writer: Writer) -> None:

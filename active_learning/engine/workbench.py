@@ -17,11 +17,12 @@ from active_learning.domain.candidate import Candidate
 from active_learning.domain.execution import Spread
 from active_learning.domain.label import Label, Measurement
 from active_learning.domain.protocols import Clock, Labeler, References
-from active_learning.domain.request import Purpose
+from active_learning.domain.request import Purpose, Request
 from active_learning.engine.assembly import Kit
 from active_learning.engine.feature_file import FeatureFile
 from active_learning.engine.observing import observe
 from active_learning.engine.pool_file import PoolFile
+from active_learning.engine.remedies import Change, change_after, failures_before
 from active_learning.engine.spreading import Threads
 from active_learning.errors import ContractError
 from active_learning.store import Blobs, CampaignStore, Facts, Lease, Writer
@@ -140,10 +141,15 @@ class Workbench:
                 return crystal
         return self.pool(facts).candidate(candidate_id)
 
-    def labeler(self, facts: Facts, purpose: Purpose) -> Labeler:
-        """The labeler for candidates, which knows the references' energies, or the one for references."""
-        labeler = self.kit.labeler
-        if purpose is Purpose.REFERENCE:
+    def change_for(self, facts: Facts, request: Request) -> Change:
+        """What the failures before a request change for it."""
+        return change_after(failures_before(facts.requests, request), self.kit.spec.requests)
+
+    def labeler_for(self, facts: Facts, request: Request) -> Labeler:
+        """The labeler of a request: for candidates one that knows the references' energies, or the one for references;
+        with the settings that the failures of earlier attempts call for."""
+        labeler = self.kit.labeler_with(self.change_for(facts, request).settings)
+        if request.purpose is Purpose.REFERENCE:
             energies: Labeler = labeler.for_property(ENERGY)  # type: ignore[attr-defined]
             return energies
         crystals = self.references(facts)

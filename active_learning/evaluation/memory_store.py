@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from active_learning.domain.campaign import Phase, RoundRecord, Verdict
+from active_learning.domain.job import JobPhase
 from active_learning.domain.label import Failure, Label
 from active_learning.domain.request import Request, RequestState
 from active_learning.errors import ContractError, LabelConflict, StaleVersion
@@ -164,6 +165,22 @@ class MemoryWriter:
         self.state.requests[request_id] = moved
         self.event("moved")
         return moved
+
+    def note_resources(self, request_id: str, cores: int, asked_s: float) -> None:
+        """What a request's job is about to ask for."""
+        self._change_request(request_id, cores=cores, asked_s=asked_s)
+
+    def note_backend(self, request_id: str, backend: JobPhase) -> None:
+        """The submitter's word on a request's job, which is another than before."""
+        self._change_request(request_id, backend=backend, backend_since=self.now)
+
+    def note_use(self, request_id: str, *, queued_s: float | None, ran_s: float) -> None:
+        """What a request's job left word of: how long it waited and how long it ran."""
+        self._change_request(request_id, queued_s=queued_s, ran_s=ran_s)
+
+    def _change_request(self, request_id: str, **fields: Any) -> None:
+        self.state.requests[request_id] = replace(self.state.requests[request_id], **fields)
+        self.event("request")
 
     def add_label(self, label: Label) -> bool:
         """Add a label; False if the very same is there already.

@@ -26,9 +26,10 @@ __all__ = ["JobDirectory", "JobOutcome", "Usage"]
 
 _FILES_MODE = 0o600
 _DIRECTORY_MODE = 0o700
-# The last two are those of a submitter on this machine (active_learning.submitters.this_machine).
 _OWN_FILES = frozenset(
-    {"job.json", "run.sh", "started", "stdout", "stderr", "result.json", "usage.json", "exit_code", "lock", "ended_by"}
+    {"job.json", "run.sh", "started", "stdout", "stderr", "result.json", "usage.json", "exit_code"}
+    # Those of submitters on this machine, of batch systems, and of the engine's cache.
+    | {"lock", "ended_by", "submitting", "scheduler.out", "from_cache.json"}
 )
 
 
@@ -133,6 +134,14 @@ class JobDirectory:
     def has_started(self) -> bool:
         """Whether the job ever began to run."""
         return (self.path / "started").exists()
+
+    @property
+    def started_at(self) -> float | None:
+        """When the job began to run, in seconds since 1970; None if it never did."""
+        try:
+            return (self.path / "started").stat().st_mtime
+        except FileNotFoundError:
+            return None
 
     def finish(self, exit_code: int, result: Mapping[str, Any] | None = None, usage: Usage | None = None) -> None:
         """Note how the job ended. The last thing a job does."""

@@ -1,4 +1,4 @@
-"""Stop when what a campaign may cost is spent: run time of jobs, or time on the wall's clock.
+"""Stop when what a campaign may cost is spent: core time of jobs, or time on the wall's clock.
 
 Both are looked at between the steps of a campaign, and what is in flight is awaited: the end lies beyond the limit by
 what was under way when it was reached. `labels` is the rule that is never overdrawn.
@@ -16,29 +16,31 @@ __all__ = ["Cost", "WallTime"]
 
 
 class Cost:
-    """Stop once the jobs have run for so long, all of them together.
+    """Stop once the jobs have held so much core time, all of them together.
 
-    Every settled job counts, a failed one too. It counts for the seconds that it ran, however many cores it held;
-    core-seconds will take the place of seconds when jobs say how many they hold.
+    Every settled job counts, a failed one too: for the seconds that it ran, times the cores that it held. Waiting in a
+    queue costs nothing.
     """
 
     class Options(Options):
         """Keys of a ``[[stopping]]`` table of kind `cost`."""
 
-        max: Duration = Field(..., description='Run time of all jobs together, such as "200 h".')
+        max: Duration = Field(
+            ..., description='Core time of all jobs together, such as "200 h": one core for 200 hours, or 100 for two.'
+        )
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
     def check(self, progress: Progress) -> Verdict | None:
-        """Stop once the settled jobs have run for `max`."""
-        if progress.run_s < self.options.max:
+        """Stop once the settled jobs have held `max`."""
+        if progress.core_s < self.options.max:
             return None
         return Verdict(
             "cost",
-            f"The budget of {in_time(self.options.max)} of run time is used up: "
-            f"the jobs ran for {in_time(progress.run_s)}.",
-            {"run_s": progress.run_s, "max_s": self.options.max},
+            f"The budget of {in_time(self.options.max)} of core time is used up: "
+            f"the jobs held {in_time(progress.core_s)}.",
+            {"core_s": progress.core_s, "max_core_s": self.options.max},
         )
 
 

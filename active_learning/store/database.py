@@ -33,7 +33,11 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     if connection.dialect.name == "sqlite":
-        is_write = connection.get_execution_options().get("write", False)
+        options = connection.get_execution_options()
+        is_write = options.get("write", False)
+        if options.get("migrates", False):
+            # SQLite changes a table's law by writing the table anew, while others refer to it.
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
 
@@ -118,6 +122,18 @@ def upgrade(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
-    with writing(engine) as connection:
+    with (
+        _translated(engine),
+        engine.connect() as connection,
+        connection.execution_options(write=True, migrates=True).begin(),
+    ):
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if engine.dialect.name == "sqlite":
+            _check_references(connection)
+
+
+def _check_references(connection: sa.Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise StoreError(f"The campaign's store is damaged: {len(broken)} rows refer to rows that are not there.")

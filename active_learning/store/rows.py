@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from active_learning.domain.campaign import Event, RoundRecord, Verdict
-from active_learning.domain.label import Failure, FailureKind, Label
+from active_learning.domain.job import JobPhase
+from active_learning.domain.label import Failure, FailureKind, Label, Retraction
 from active_learning.domain.request import Arm, Purpose, Request, RequestState
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "label_row",
     "request_of",
     "request_row",
+    "retraction_of",
     "round_of",
     "round_row",
     "verdict_of",
@@ -33,6 +35,7 @@ def request_row(request: Request) -> dict[str, Any]:
         "state": request.state.value,
         "purpose": request.purpose.value,
         "arm": request.arm.value,
+        "backend": request.backend.value if request.backend else None,
     }
 
 
@@ -56,6 +59,12 @@ def request_of(row: Any) -> Request:
         score=row.score,
         mean=row.mean,
         std=row.std,
+        cores=row.cores,
+        asked_s=row.asked_s,
+        queued_s=row.queued_s,
+        ran_s=row.ran_s,
+        backend=None if row.backend is None else JobPhase(row.backend),
+        backend_since=row.backend_since,
         planned_at=row.planned_at,
         submitted_at=row.submitted_at,
         settled_at=row.settled_at,
@@ -80,6 +89,11 @@ def label_of(row: Any) -> Label:
         request_id=row.request_id,
         provenance=row.provenance,
     )
+
+
+def retraction_of(row: Any) -> Retraction:
+    """The retraction in a row."""
+    return Retraction(**{field.name: getattr(row, field.name) for field in fields(Retraction)})
 
 
 def round_row(record: RoundRecord) -> dict[str, Any]:

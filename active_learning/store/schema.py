@@ -10,12 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from active_learning.domain.job import JobPhase
 from active_learning.domain.label import FailureKind
 from active_learning.domain.request import OPEN_STATES, Purpose, RequestState
 
-__all__ = ["HEAD", "campaigns", "events", "labels", "leases", "metadata", "requests", "rounds"]
+__all__ = ["HEAD", "campaigns", "events", "labels", "leases", "metadata", "requests", "retractions", "rounds"]
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration: a database that says otherwise is upgraded when it is opened for work."""
 
 
@@ -102,6 +103,12 @@ requests = sa.Table(
     sa.Column("arm", sa.String(16), nullable=False, server_default="chosen"),
     sa.Column("rule", sa.String(64), nullable=False, server_default=""),
     sa.Column("novelty", sa.Float),
+    sa.Column("cores", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("asked_s", sa.Float),
+    sa.Column("queued_s", sa.Float),
+    sa.Column("ran_s", sa.Float),
+    sa.Column("backend", sa.String(16)),
+    sa.Column("backend_since", UtcTime),
     sa.UniqueConstraint("campaign", "candidate_id", "attempt"),
     sa.UniqueConstraint("campaign", "job_name"),
     sa.UniqueConstraint("campaign", "ordinal"),
@@ -109,6 +116,8 @@ requests = sa.Table(
     sa.CheckConstraint(_one_of("state", RequestState), name="state"),
     sa.CheckConstraint(_one_of("purpose", Purpose), name="purpose"),
     sa.CheckConstraint(_one_of("failure_kind", FailureKind), name="failure_kind"),
+    sa.CheckConstraint(_one_of("backend", JobPhase), name="backend"),
+    sa.CheckConstraint("cores >= 1", name="cores"),
     sa.CheckConstraint("state <> 'FAILED' OR failure_kind IS NOT NULL", name="failed_has_a_kind"),
     sa.CheckConstraint("state NOT IN ('RUNNING', 'SUCCEEDED') OR handle IS NOT NULL", name="running_has_a_handle"),
 )
@@ -138,6 +147,23 @@ labels = sa.Table(
     sa.UniqueConstraint("campaign", "ordinal"),
     sa.ForeignKeyConstraint(["campaign", "request_id"], ["requests.campaign", "requests.id"]),
     sa.CheckConstraint("std IS NULL OR std >= 0", name="std"),
+)
+
+retractions = sa.Table(
+    "retractions",
+    metadata,
+    _campaign(primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("candidate_id", sa.String(64), nullable=False),
+    sa.Column("property", sa.String(128), nullable=False),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("unit", sa.String(64), nullable=False),
+    sa.Column("fidelity", sa.String(64), nullable=False),
+    sa.Column("request_id", sa.String(80)),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("may_ask_again", sa.Boolean, nullable=False),
+    sa.Column("n_rounds", sa.Integer, nullable=False),
+    sa.Column("time", UtcTime, nullable=False),
 )
 
 rounds = sa.Table(

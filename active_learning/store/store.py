@@ -21,13 +21,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from active_learning.domain.campaign import Event, Phase, RoundRecord, Verdict
-from active_learning.domain.label import Label
+from active_learning.domain.label import Label, Retraction
 from active_learning.domain.request import Request
 from active_learning.errors import LeaseHeld, LeaseLost, StaleVersion, StoreError
 from active_learning.store import schema as t
 from active_learning.store.database import connect, reading, upgrade, writing
 from active_learning.store.lease import Holder, Lease
-from active_learning.store.rows import event_of, label_of, request_of, round_of, verdict_of
+from active_learning.store.rows import event_of, label_of, request_of, retraction_of, round_of, verdict_of
 from active_learning.store.writer import Writer
 
 __all__ = ["CampaignStore", "Facts"]
@@ -49,6 +49,7 @@ class Facts:
     requests: tuple[Request, ...]
     labels: tuple[Label, ...]
     rounds: tuple[RoundRecord, ...]
+    retractions: tuple[Retraction, ...] = ()
 
 
 class CampaignStore:
@@ -107,6 +108,7 @@ class CampaignStore:
                 requests=tuple(request_of(r) for r in rows(t.requests, "ordinal")),
                 labels=tuple(label_of(r) for r in rows(t.labels, "ordinal")),
                 rounds=self._rounds_of(connection),
+                retractions=self._retractions_of(connection),
             )
 
     def _rounds_of(self, connection: sa.Connection) -> tuple[RoundRecord, ...]:
@@ -122,11 +124,25 @@ class CampaignStore:
         self._rounds = found
         return found
 
+    def _retractions_of(self, connection: sa.Connection) -> tuple[Retraction, ...]:
+        if not self._has(connection, t.retractions):
+            return ()
+        mine = t.retractions.c.campaign == self.name
+        query = sa.select(t.retractions).where(mine).order_by(t.retractions.c.number)
+        return tuple(retraction_of(row) for row in connection.execute(query))
+
+    def _has(self, connection: sa.Connection, table: sa.Table) -> bool:
+        """Whether the database has a table; an older version's, which is only looked at, may lack it."""
+        if table.name not in self._there:
+            inspected = sa.inspect(connection)
+            there = inspected.has_table(table.name)
+            self._there[table.name] = {str(c["name"]) for c in inspected.get_columns(table.name)} if there else set()
+        return bool(self._there[table.name])
+
     def _columns(self, connection: sa.Connection, table: sa.Table) -> list[sa.ColumnElement[Any]]:
         """All columns of a table. Who only looks changes nothing, so that of an older version's database, which is
         upgraded when it is opened for work, a column may be missing: it is as if new, null or its default."""
-        if table.name not in self._there:
-            self._there[table.name] = {str(c["name"]) for c in sa.inspect(connection).get_columns(table.name)}
+        self._has(connection, table)
         there = self._there[table.name]
         return [c if c.name in there else _default(c).label(c.name) for c in table.c]
 

@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from active_learning.domain.campaign import Phase, RoundRecord, Verdict
-from active_learning.domain.label import Failure, Label
+from active_learning.domain.job import JobPhase
+from active_learning.domain.label import Failure, Label, Retraction
 from active_learning.domain.request import Request, RequestState
 from active_learning.errors import LabelConflict, StaleVersion
 from active_learning.store import schema as t
@@ -113,6 +114,59 @@ class Writer:
             data |= {"failure": failure.kind.value, "detail": failure.detail}
         self.event("moved", **data)
         return moved
+
+    def note_resources(self, request_id: str, cores: int, asked_s: float) -> None:
+        """What a request's job is about to ask for."""
+        self._change_request(request_id, cores=cores, asked_s=asked_s)
+        self.event("resources", request=request_id, cores=cores, asked_s=asked_s)
+
+    def note_backend(self, request_id: str, backend: JobPhase) -> None:
+        """The submitter's word on a request's job, which is another than before."""
+        self._change_request(request_id, backend=backend.value, backend_since=self.now)
+        self.event("backend", request=request_id, says=backend.value)
+
+    def note_use(self, request_id: str, *, queued_s: float | None, ran_s: float) -> None:
+        """What a request's job left word of: how long it waited and how long it ran."""
+        self._change_request(request_id, queued_s=queued_s, ran_s=ran_s)
+        self.event("used", request=request_id, queued_s=queued_s, ran_s=ran_s)
+
+    def _change_request(self, request_id: str, **columns: Any) -> None:
+        where = self._mine(t.requests) & (t.requests.c.id == request_id)
+        self._connection.execute(sa.update(t.requests).where(where).values(**columns))
+
+    def retract(self, candidate_id: str, reason: str, *, may_ask_again: bool, n_rounds: int) -> tuple[Retraction, ...]:
+        """Take back all labels of a candidate; they are kept as retractions."""
+        where = self._mine(t.labels) & (t.labels.c.candidate_id == candidate_id)
+        rows = self._connection.execute(sa.select(t.labels).where(where).order_by(t.labels.c.ordinal)).all()
+        taken = tuple(
+            Retraction(
+                candidate_id=candidate_id,
+                property=label.property,
+                value=label.value,
+                unit=label.unit,
+                fidelity=label.fidelity,
+                request_id=label.request_id,
+                reason=reason,
+                may_ask_again=may_ask_again,
+                n_rounds=n_rounds,
+                time=self.now,
+            )
+            for label in map(label_of, rows)
+        )
+        number = self._next(t.retractions, "number")
+        for offset, retraction in enumerate(taken):
+            row = asdict(retraction) | {"campaign": self._campaign, "number": number + offset}
+            self._connection.execute(sa.insert(t.retractions).values(row))
+            self.event(
+                "retracted",
+                candidate=candidate_id,
+                property=retraction.property,
+                value=retraction.value,
+                unit=retraction.unit,
+                reason=reason,
+            )
+        self._connection.execute(sa.delete(t.labels).where(where))
+        return taken
 
     def add_label(self, label: Label) -> bool:
         """Add a label; False if the very same is there already.

@@ -220,6 +220,11 @@ class FakeLabeler:
         """One property."""
         return {PROPERTY: UNIT}
 
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """The same values for ever."""
+        return {"fake": "1"}
+
     def prepare(self, candidate: Candidate) -> JobSpec:
         """A job that computes `true_value`.
 

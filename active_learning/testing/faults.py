@@ -129,7 +129,7 @@ class FakeScheduler:
         if self.faults.poll_is_silent:
             return JobReport(JobPhase.UNKNOWN)
         if known is None:
-            return JobReport(JobPhase.ENDED)
+            return JobReport(JobPhase.GONE)
         if known.silent_polls > 0:
             known.silent_polls -= 1
             return JobReport(JobPhase.UNKNOWN)

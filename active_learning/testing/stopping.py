@@ -30,7 +30,7 @@ def progress_of(
     values: tuple[float, ...] = (),
     errors: tuple[float, ...] = (),
     forecasts: tuple[Mapping[str, float], ...] = (),
-    run_s: float = 0.0,
+    core_s: float = 0.0,
     elapsed_s: float = 0.0,
 ) -> Progress:
     """A campaign's progress; `best` is the best value after each settled round, in eV/atom, and `within` is -1 to 0."""
@@ -48,7 +48,7 @@ def progress_of(
         values=values,
         errors=errors,
         forecasts=forecasts,
-        run_s=run_s,
+        core_s=core_s,
         elapsed_s=elapsed_s,
     )
 

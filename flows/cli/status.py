@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from active_learning.api.status import read_status
+from active_learning.stopping.wording import in_time
 from flows.cli.options import campaign_file
 
 __all__ = ["status", "status_lines"]
@@ -22,7 +23,7 @@ def _number(value: float | None, unit: str) -> str:
     return "-" if value is None else f"{value:.5g} {unit}".rstrip()
 
 
-def status_lines(found: dict[str, Any]) -> list[str]:
+def status_lines(found: dict[str, Any], now: datetime) -> list[str]:
     """The status for people."""
     unit = found["target"]["unit"]
     best, metrics = found["best"], found["metrics"]
@@ -34,6 +35,7 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         ("in flight", f"{found['n_in_flight']} running, {found['n_planned']} planned"),
         ("failed", str(found["n_failed"])),
     ]
+    rows += _silence(found["in_flight"], now) + _labeling(found, unit)
     if best is not None:
         rows.append(("best", f"{_number(best['value'], unit)}  {best['formula']}  ({best['candidate']})"))
     if metrics:
@@ -48,6 +50,31 @@ def status_lines(found: dict[str, Any]) -> list[str]:
         rows.append(("forecast", found["forecast_sentence"]))
     rows.append(("worked on by", found["working"] or "nobody now"))
     return [f"{name:>12}  {text}" for name, text in rows]
+
+
+def _silence(in_flight: list[dict[str, Any]], now: datetime) -> list[tuple[str, str]]:
+    """Since when the backend does not answer, or does not know jobs that should be there."""
+    rows = []
+    for word, said in (("unknown", "the backend does not answer for"), ("gone", "the backend does not know")):
+        since = [one["backend_since"] for one in in_flight if one["backend"] == word]
+        if since:
+            age = (now - datetime.fromisoformat(min(since))).total_seconds()
+            rows.append(("", f"{said} {len(since)} of them, for {in_time(age)} now"))
+    return rows
+
+
+def _labeling(found: dict[str, Any], unit: str) -> list[tuple[str, str]]:
+    """What the labels cost, which were taken back, and which may be wrong."""
+    rows, cost = [], found["cost"]
+    if cost["used_core_s"]:
+        waited = f", {in_time(cost['queued_s'])} in queues" if cost["queued_s"] >= 1 else ""
+        rows.append(("cost", f"{in_time(cost['used_core_s'])} of core time{waited}"))
+    if found["n_retracted"]:
+        rows.append(("taken back", f"{found['n_retracted']} labels"))
+    for one in found["outliers"][:3]:
+        said = f"{one['formula']} is {_number(one['value'], unit)}, predicted {one['predicted']:.4g} ± {one['std']:.2g}"
+        rows.append(("outlier", f"{said}  ({one['candidate']})"))
+    return rows
 
 
 def _errors(metrics: dict[str, float], unit: str) -> str:
@@ -90,10 +117,11 @@ def _count(n: int | None) -> str:
 def status(file: Path, as_json: bool, watch: bool) -> None:
     """Where a campaign stands, why it stopped, what is in flight."""
     while True:
-        found = read_status(file, datetime.now(UTC))
+        now = datetime.now(UTC)
+        found = read_status(file, now)
         if watch and not as_json:
             click.clear()
-        click.echo(json.dumps(found, sort_keys=True) if as_json else "\n".join(status_lines(found)))
+        click.echo(json.dumps(found, sort_keys=True) if as_json else "\n".join(status_lines(found, now)))
         if not watch or found["phase"] in ("stopped", "failed"):
             return
         time.sleep(_EVERY_S)

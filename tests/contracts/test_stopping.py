@@ -71,7 +71,7 @@ class TestCost(StoppingContract):
 
     @pytest.fixture
     def stops(self) -> Progress:
-        return progress_of(run_s=720_001.0)
+        return progress_of(core_s=720_001.0)
 
 
 class TestWallTime(StoppingContract):

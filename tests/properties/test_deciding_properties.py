@@ -53,6 +53,7 @@ def snapshots(draw: Any) -> CampaignSnapshot:
         has_pool=True,
         has_features=True,
         needs_references=draw(st.booleans()),
+        is_model_stale=draw(st.booleans()),
         n_rounds=draw(small),
         requests=requests,
         labeled=frozenset(draw(st.sets(st.sampled_from([f"c{n}" for n in range(5)])))),

@@ -47,6 +47,7 @@ def snapshot(*requests: Request, **changes: Any) -> CampaignSnapshot:
         has_pool=True,
         has_features=True,
         needs_references=False,
+        is_model_stale=False,
         n_rounds=2,
         requests=requests,
         labeled=frozenset(),

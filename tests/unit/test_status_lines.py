@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -26,7 +27,12 @@ FOUND: dict[str, Any] = {
     "control": None,
     "forecast_sentence": None,
     "working": None,
+    "in_flight": [],
+    "n_retracted": 0,
+    "cost": {"asked_core_s": 0.0, "used_core_s": 0.0, "queued_s": 0.0},
+    "outliers": [],
 }
+NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -41,5 +47,25 @@ def test_an_acceleration_has_no_power_of_ten_where_a_plain_number_will_do(
     factor: float, low: float, high: float, text: str
 ) -> None:
     faster = {"factor": factor, "low": low, "high": high, "has_reached": True}
-    lines = status_lines(FOUND | {"control": {"acceleration": faster}})
+    lines = status_lines(FOUND | {"control": {"acceleration": faster}}, NOW)
     assert f"acceleration  {text}" in lines
+
+
+def test_a_backend_that_does_not_answer_shows_its_age() -> None:
+    since = "2026-03-02T07:48:00+00:00"
+    silent = [{"backend": "unknown", "backend_since": since}, {"backend": "unknown", "backend_since": NOW.isoformat()}]
+    gone = [{"backend": "gone", "backend_since": "2026-03-02T07:59:30+00:00"}]
+    running = [{"backend": "running", "backend_since": since}, {"backend": None, "backend_since": None}]
+    lines = "\n".join(status_lines(FOUND | {"in_flight": silent + gone + running}, NOW))
+    assert "the backend does not answer for 2 of them, for 12 min now" in lines
+    assert "the backend does not know 1 of them, for 30 s now" in lines
+
+
+def test_cost_what_was_taken_back_and_labels_far_from_their_prediction_are_said() -> None:
+    outlier = {"candidate": "c1", "formula": "AgAl", "value": 52.0, "predicted": -0.12, "std": 0.03}
+    cost = {"asked_core_s": 1e6, "used_core_s": 7200.0, "queued_s": 600.0}
+    found = FOUND | {"cost": cost, "n_retracted": 2, "outliers": [outlier] * 5}
+    lines = [line.strip() for line in status_lines(found, NOW)]
+    assert "cost  2 h of core time, 10 min in queues" in lines
+    assert "taken back  2 labels" in lines
+    assert lines.count("outlier  AgAl is 52 eV, predicted -0.12 ± 0.03  (c1)") == 3

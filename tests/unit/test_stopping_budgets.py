@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from active_learning.stopping.budgets import Cost, WallTime
 from active_learning.testing.stopping import progress_of
 
-CASES = [(Cost, "run_s"), (WallTime, "elapsed_s")]
+CASES = [(Cost, "core_s"), (WallTime, "elapsed_s")]
 
 
 def _rule(kind: Any, limit: Any) -> Any:
@@ -21,17 +21,17 @@ def _rule(kind: Any, limit: Any) -> Any:
 
 def test_the_run_time_of_all_jobs_is_spent_when_it_reaches_the_limit() -> None:
     rule = _rule(Cost, "200 h")
-    assert rule.check(progress_of(run_s=719_999.9)) is None
-    assert rule.check(progress_of(run_s=720_000.0)) is not None
-    verdict = rule.check(progress_of(run_s=732_000.0))
-    assert verdict.reason == "The budget of 200 h of run time is used up: the jobs ran for 203.3 h."
-    assert verdict.evidence == {"run_s": 732_000.0, "max_s": 720_000.0}
+    assert rule.check(progress_of(core_s=719_999.9)) is None
+    assert rule.check(progress_of(core_s=720_000.0)) is not None
+    verdict = rule.check(progress_of(core_s=732_000.0))
+    assert verdict.reason == "The budget of 200 h of core time is used up: the jobs held 203.3 h."
+    assert verdict.evidence == {"core_s": 732_000.0, "max_core_s": 720_000.0}
 
 
 def test_time_on_the_wall_is_spent_however_little_the_jobs_ran() -> None:
     rule = _rule(WallTime, "1 day")
-    assert rule.check(progress_of(elapsed_s=86_399.0, run_s=1e9)) is None
-    verdict = rule.check(progress_of(elapsed_s=90_000.0, run_s=0.0))
+    assert rule.check(progress_of(elapsed_s=86_399.0, core_s=1e9)) is None
+    verdict = rule.check(progress_of(elapsed_s=90_000.0, core_s=0.0))
     assert verdict.reason == "The time of 24 h is used up: the campaign was created 25 h ago."
     assert verdict.evidence == {"elapsed_s": 90_000.0, "max_s": 86_400.0}
 
