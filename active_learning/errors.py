@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "BackendError",
+    "BackendSilent",
     "CampaignFailed",
     "ContractError",
     "Fault",
@@ -101,6 +102,10 @@ class LabelConflict(UserError):
 
 class BackendError(MotherlodeError):
     """A submitter or labeler cannot do its work (not for one candidate: at all)."""
+
+
+class BackendSilent(BackendError):
+    """The backend does not answer now: nothing is known, and the campaign asks again later."""
 
 
 class TransientSubmitError(BackendError):

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
@@ -20,20 +20,23 @@ from pydantic.fields import FieldInfo
 from active_learning.config.spec import (
     FIXED,
     AcquisitionTable,
+    Cache,
     CampaignSpec,
     Control,
     Execution,
     FeaturesTable,
     PluginTable,
+    Remedy,
     Requests,
     Rounds,
     Search,
+    Size,
     Stopping,
     TargetTable,
     Training,
 )
 from active_learning.domain import protocols
-from active_learning.domain.options import parse_duration
+from active_learning.domain.options import parse_duration, parse_megabytes
 from active_learning.labelers.ase import Ase
 from active_learning.plugins import installed, load
 from active_learning.preparation.options import PreparationOptions
@@ -63,7 +66,12 @@ _PLAIN_TABLES: Mapping[str, type[BaseModel]] = {
     "search": Search,
     "control": Control,
     "execution": Execution,
+    "cache": Cache,
 }
+_INNER_TABLES: Mapping[str, Mapping[str, type[BaseModel]]] = {
+    "requests": {"[[requests.sizes]]": Size, "[requests.on.KIND]": Remedy},
+}
+"""Plain table -> the headings of the tables inside it."""
 _ABOUT = {"preparation": "What happens to the features inside each fit."}
 """Of tables whose models say something else first."""
 _AFTER = {"preparation": "features"}
@@ -76,10 +84,11 @@ from the models that check the file, so it says what the program does. `motherlo
 for whatever is installed, plug-ins of your own included, and `motherlode check FILE` names every fault in a file at
 once, each with its key and line. A key that is not known is a fault.
 
-**Paths** are relative to the campaign file. **Durations** are seconds, or text: `"30 s"`, `"10 min"`, `"2 h"`,
-`"1 day"`. **Plug-in tables** (`[pool]`, `[features]`, `[surrogate]`, `[acquisition]`, `[selection]`, `[labeler]`,
-`[submitter]` and each `[[stopping.any]]` or `[[stopping.all]]`) have a `kind`, which is the name of an installed
-plug-in or `"module:Class"` for a class of your own (see [plugins.md](plugins.md)); the other keys are the plug-in's.
+**Paths** are relative to the campaign file. **Durations** are seconds, or text: `"30 s"`, `"10 min"`, `"2 h"`, `"1
+day"`. **Memory** is a number of 10^6 bytes, or text: `"500 MB"`, `"4 GB"`, `"4 GiB"`. **Plug-in tables** (`[pool]`,
+`[features]`, `[surrogate]`, `[acquisition]`, `[selection]`, `[labeler]`, `[submitter]` and each `[[stopping.any]]` or
+`[[stopping.all]]`) have a `kind`, which is the name of an installed plug-in or `"module:Class"` for a class of your
+own (see [plugins.md](plugins.md)); the other keys are the plug-in's.
 
 A campaign file names Python code that is imported and run, so run only files that you trust.
 
@@ -106,16 +115,26 @@ _NOTES = {
     '`kind = "modAL.acquisition:max_EI"` is short for `kind = "modal"` with '
     '`strategy = "modAL.acquisition:max_EI"`; the other keys are the strategy\'s arguments.',
     "selection": "Without this table: what fits the other two. `top` for rules that deal out the batch themselves; "
-    "where the surrogate knows the covariance of its beliefs, `variance_reduction` for `expected_model_gain` and "
-    "`fantasies` for improvements, levels and `uncertainty`; otherwise, and for `upper_confidence_bound`, `diverse`.",
+    "`fantasies` for improvements, levels and `uncertainty`, where the surrogate knows the covariance of its beliefs; "
+    "otherwise `diverse`.",
     "training": "See [learning.md](learning.md#how-a-model-is-judged).",
     "search": "See [learning.md](learning.md#hyper-parameters).",
     "control": "See [learning.md](learning.md#the-control).",
 }
 
 
+_KINDS = {parse_duration: "duration", parse_megabytes: "memory"}
+
+
+def _kind_of(field: FieldInfo) -> str | None:
+    """What a text with a unit stands for; None if the field is none."""
+    inner = [part for one in get_args(field.annotation) if get_origin(one) is Annotated for part in get_args(one)]
+    functions = [part.func for part in (*field.metadata, *inner) if isinstance(part, BeforeValidator)]
+    return next((_KINDS[function] for function in functions if function in _KINDS), None)
+
+
 def _is_duration(field: FieldInfo) -> bool:
-    return any(isinstance(part, BeforeValidator) and part.func is parse_duration for part in field.metadata)
+    return _kind_of(field) == "duration"
 
 
 def _duration(seconds: float) -> str:
@@ -176,7 +195,7 @@ def rows_of(model: type[BaseModel], only: Mapping[str, FieldInfo] | None = None)
     yield "|---|---|---|---|"
     fields = model.model_fields if only is None else only
     for name, field in sorted(fields.items(), key=lambda item: not item[1].is_required()):
-        kind = "duration" if _is_duration(field) else _type_of(schema["properties"][name], names)
+        kind = _kind_of(field) or _type_of(schema["properties"][name], names)
         yield f"| `{name}` | {kind} | {_default_of(field)} | {_plain(field.description or '')} |"
 
 
@@ -219,6 +238,10 @@ def _table(name: str, field: FieldInfo) -> Iterator[str]:
         yield f"{about} {_fixed(name)} {_NOTES.get(name, '')}".rstrip()
         yield ""
         yield from rows_of(model)
+        for heading, inner in _INNER_TABLES.get(name, {}).items():
+            text = _first_paragraph(inner).partition(": ")[2]
+            yield f"\n### `{heading}`\n\n{text[:1].upper()}{text[1:]}\n"
+            yield from rows_of(inner)
         return
     group, protocol = _PLUGIN_TABLES[name]
     default = field.default

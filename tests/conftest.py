@@ -73,6 +73,11 @@ class Finished:
     err: str
 
 
+def _said(path: Path) -> str:
+    """What a command wrote; nothing if it was killed before its first line."""
+    return path.read_text() if path.exists() else ""
+
+
 @dataclass
 class Running:
     """A command at work."""
@@ -97,7 +102,7 @@ class Running:
                 self.signal(signal.SIGKILL)
                 pytest.fail(f"no end after {seconds} s; so far:\n{self._out.read_text()}{self._err.read_text()}")
             time.sleep(0.01)
-        return Finished(status, self._out.read_text(), self._err.read_text())
+        return Finished(status, _said(self._out), _said(self._err))
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if the command still lives."""

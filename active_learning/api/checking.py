@@ -17,7 +17,7 @@ from active_learning.config import read_campaign_file
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.job import Resources
 from active_learning.domain.label import Failure
-from active_learning.domain.protocols import KnowsLabels, Labeler, References
+from active_learning.domain.protocols import AnsweredByPeople, KnowsLabels, Labeler, References
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.engine.pool_file import PoolFile, write_pool
@@ -71,7 +71,9 @@ def check(path: Path, *, try_label: bool = False) -> Iterator[Finding]:
         yield from _labeler(kit, note["elements"], sample)
         yield from _features(kit, pool, sample, Path(folder))
         yield _rehearsed(kit, Path(folder))
-        if try_label:
+        if try_label and isinstance(kit.submitter, AnsweredByPeople):
+            yield Finding("label", "people answer: there is no calculation to try")
+        elif try_label:
             yield from _one_label(kit, sample)
 
 

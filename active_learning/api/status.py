@@ -174,6 +174,7 @@ def _in_flight(request: Request) -> dict[str, Any]:
         "round": request.round,
         "backend": request.backend.value if request.backend else None,
         "backend_since": request.backend_since.isoformat() if request.backend_since else None,
+        "backend_detail": request.backend_detail,
     }
 
 

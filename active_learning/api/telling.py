@@ -55,8 +55,10 @@ def _row(row: Mapping[str, str | None], source: str) -> Told:
     )
 
 
-def read_labels(path: Path) -> list[Told]:
+def read_labels(path: Path) -> tuple[list[Told], int]:
     """Read a CSV file with the columns candidate (or formula) and value, and perhaps unit, std and fidelity.
+
+    Returns the labels, and how many rows have no value yet: a list of what is to be measured is filled in bit by bit.
 
     Raises
     ------
@@ -75,14 +77,18 @@ def read_labels(path: Path) -> list[Told]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path} cannot be read: {reason}.") from error
     told, faults = [], []
+    n_unanswered = 0
     for number, row in enumerate(rows, start=2):
+        if not (row.get("value") or "").strip():
+            n_unanswered += 1
+            continue
         try:
             told.append(_row(row, f"{path.name}:{number}"))
         except ValueError as error:
             faults.append(f"  line {number}: {error}")
     if faults:
         raise UserError("\n".join([f"{path}: {len(faults)} rows cannot be used; nothing was told.", *faults]))
-    return told
+    return told, n_unanswered
 
 
 def _reduced(text: str) -> str:

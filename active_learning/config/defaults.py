@@ -22,7 +22,8 @@ _BEST_JOINTLY = frozenset(
         "uncertainty",
     }
 )
-"""They can score again what would be believed, and were better for it; an upper confidence bound was not."""
+"""They can score again what would be believed, and were better for it; an upper confidence bound was not, and expected
+model gain no better than by taking one of each group."""
 _HAVE_CHOSEN = frozenset({"adaptive", "modal", "random", "thompson"})
 
 
@@ -56,9 +57,5 @@ def default_selection(goal: Goal, surrogate: Mapping[str, Any], acquisition: Map
     kind = acquisition.get("kind")
     if kind in _HAVE_CHOSEN or (isinstance(kind, str) and kind.startswith("modAL.")):
         return {"kind": "top"}
-    if _knows_covariance(surrogate) and goal is not Goal.CLASSIFY:
-        if kind == "expected_model_gain":
-            return {"kind": "variance_reduction"}
-        if kind in _BEST_JOINTLY:
-            return {"kind": "fantasies"}
-    return {"kind": "diverse"}
+    is_joint = kind in _BEST_JOINTLY and _knows_covariance(surrogate) and goal is not Goal.CLASSIFY
+    return {"kind": "fantasies" if is_joint else "diverse"}

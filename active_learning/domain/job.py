@@ -26,11 +26,13 @@ class JobSpec:
     inputs : JSON object
     files : name -> text
         Written into the job directory before the job is submitted.
+    of_machine : names of inputs that say how this machine runs the job (a command, a folder), and not what comes out
     """
 
     entry: str
     inputs: Mapping[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
+    of_machine: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

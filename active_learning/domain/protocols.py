@@ -82,6 +82,7 @@ __all__ = [
     "Scoring",
     "Selection",
     "StoppingRule",
+    "SubmitsMany",
     "Submitter",
     "Surrogate",
 ]
@@ -259,9 +260,14 @@ class References(Protocol):
 class SaysProtocol(Protocol):
     """A labeler that can say all that its values depend on: then labels can be shared across campaigns."""
 
-    @property
     def protocol(self) -> Mapping[str, Any]:
-        """The codes behind its values and their versions, a JSON object: what does not stand in a job's inputs."""
+        """The codes behind its values and their versions, a JSON object: what does not stand in a job's inputs.
+
+        Raises
+        ------
+        UserError
+            If a version is not known here.
+        """
 
 
 class Submitter(Protocol):
@@ -279,8 +285,10 @@ class Submitter(Protocol):
         ------
         TransientSubmitError
             The job was certainly not launched; trying again may work.
+        BackendSilent
+            Nothing is known about the job: the request stays in doubt, until the backend answers.
         BackendError
-            Nothing is known about the job: the request stays in doubt.
+            No job can be launched at all, and a person must see to it; of this one nothing is known.
         """
 
     def find(self, job: Job) -> str | None:
@@ -288,7 +296,7 @@ class Submitter(Protocol):
 
         Raises
         ------
-        BackendError
+        BackendSilent
             If the backend does not answer: the request stays in doubt.
         """
 
@@ -302,6 +310,22 @@ class Cancels(Protocol):
 
     def cancel(self, handles: Sequence[str]) -> None:
         """End these jobs; unknown or ended ones are left alone."""
+
+
+@runtime_checkable
+class SubmitsMany(Protocol):
+    """A submitter that launches many jobs with one call."""
+
+    def submit_many(self, jobs: Sequence[Job]) -> Mapping[str, str]:
+        """Launch jobs; job name -> handle. A job that is not in the answer was certainly not launched.
+
+        Raises
+        ------
+        TransientSubmitError
+            None of them was launched; trying again may work.
+        BackendSilent
+            Nothing is known about any of them: all stay in doubt.
+        """
 
 
 @runtime_checkable

@@ -69,8 +69,9 @@ class Request:
     in the target's unit; None in the first design. `reason` is one phrase: why this candidate; `rule` is the one of the
     acquisition's rules that proposed it, empty if it has one only. `novelty` is how far the candidate lies from what
     the model was trained on: above 1 it is outside of the model's domain of applicability. `cores` for at most
-    `asked_s` seconds is what its job asked for; `queued_s` it waited and `ran_s` it ran, where the job left word of it.
-    `backend` is the submitter's last word on the job, the same since `backend_since`.
+    `asked_s` seconds is what its job asked for; `queued_s` it waited and `ran_s` it ran, where the job left word of
+    it. `backend` is the submitter's last word on the job, the same since `backend_since`; `backend_detail` is how the
+    backend itself puts it.
     """
 
     candidate_id: str
@@ -95,6 +96,7 @@ class Request:
     ran_s: float | None = None
     backend: JobPhase | None = None
     backend_since: datetime | None = None
+    backend_detail: str = ""
     planned_at: datetime | None = None
     submitted_at: datetime | None = None
     settled_at: datetime | None = None

@@ -15,7 +15,16 @@ from active_learning.domain.target import Goal
 from active_learning.engine.remedies import merged
 from active_learning.errors import ContractError, Fault, UserError
 
-__all__ = ["Work", "check_cache", "check_goal", "check_requests", "check_rules", "labeler_for", "told_what_is_sought"]
+__all__ = [
+    "Work",
+    "check_cache",
+    "check_goal",
+    "check_people",
+    "check_requests",
+    "check_rules",
+    "labeler_for",
+    "told_what_is_sought",
+]
 
 
 class Work(Protocol):
@@ -75,8 +84,23 @@ def check_requests(work: Work, labeler: Any, spec: CampaignSpec) -> None:
             work.fault(path, "these settings give labels of another fidelity, which do not compare with the others.")
 
 
+def check_people(work: Work, labeler: Any, submitter: Any, spec: CampaignSpec) -> None:
+    """Whom people answer, and what asks people, go together."""
+    asks, answers = (getattr(one, "answered_by_people", False) for one in (submitter, labeler))
+    if asks != answers:
+        pair = f"labeler '{spec.labeler.kind}' and submitter '{spec.submitter.kind}' do not go together"
+        work.fault(("submitter", "kind"), f"{pair}: 'manual' goes with 'person', and with no other.")
+
+
 def check_cache(work: Work, labeler: Any, spec: CampaignSpec) -> None:
-    if spec.cache.mode != "off" and not isinstance(labeler, SaysProtocol):
+    if spec.cache.mode == "off":
+        return
+    if isinstance(labeler, SaysProtocol):
+        try:
+            labeler.protocol()
+        except UserError as error:
+            work.fault(("cache", "mode"), str(error))
+    else:
         said = f"the labeler '{spec.labeler.kind}' does not say which codes and versions its values depend on, so its"
         work.fault(("cache", "mode"), f"{said} labels cannot be shared.")
 

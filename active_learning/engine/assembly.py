@@ -29,6 +29,7 @@ from active_learning.domain.target import Goal, Target
 from active_learning.engine.agreement import (
     check_cache,
     check_goal,
+    check_people,
     check_requests,
     check_rules,
     labeler_for,
@@ -213,6 +214,8 @@ def assemble(file: CampaignFile) -> Kit:
         if labeler is not None:
             check_requests(work, labeler, spec)
             check_cache(work, labeler, spec)
+            if built["submitter"] is not None:
+                check_people(work, labeler, built["submitter"], spec)
         check_rules(work, rules, spec)
     if work.faults or spec is None:
         raise SpecError(str(file.path), tuple(work.faults))

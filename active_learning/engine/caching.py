@@ -38,7 +38,7 @@ def _cache(bench: Workbench) -> LabelCache | None:
 def _key(bench: Workbench, facts: Facts, request: Request, spec: JobSpec) -> str:
     labeler = bench.labeler_for(facts, request)
     assert isinstance(labeler, SaysProtocol)  # the assembly saw to it
-    return cache_key(spec, labeler.protocol)
+    return cache_key(spec, labeler.protocol())
 
 
 def look_up(bench: Workbench, facts: Facts, request: Request, spec: JobSpec) -> tuple[str, CachedResult] | None:

@@ -42,8 +42,8 @@ def collect(bench: Workbench, request_ids: Sequence[str]) -> str:
             if result is not None:
                 settle(bench, writer, request, result)
                 settled += 1
-            elif reports[request.id].phase is not request.backend:
-                writer.note_backend(request.id, reports[request.id].phase)
+            else:
+                writer.note_backend(request, reports[request.id].phase, reports[request.id].detail)
         if isinstance(result, Measurement):
             caching.share(bench, facts, request)
     return f"collected {settled} of {len(requests)}"
@@ -73,6 +73,8 @@ def _close(bench: Workbench, request: Request) -> None:
     assert isinstance(bench.kit.submitter, AnsweredByPeople)
     bench.kit.submitter.cancel([request.handle or ""])
     with bench.write() as writer:
+        # People's time is no core time.
+        writer.note_use(request.id, queued_s=None, ran_s=0.0)
         writer.move(request.id, _S.RUNNING, _S.SUCCEEDED)
 
 
@@ -87,7 +89,7 @@ def _result(bench: Workbench, facts: Facts, request: Request, report: JobReport)
     if report.phase is JobPhase.ENDED:
         return report.failure or _DIED
     if report.phase is JobPhase.GONE and _is_gone_for_good(bench, request):
-        return _GONE
+        return replace(_GONE, detail=f"{_GONE.detail} ({report.detail})") if report.detail else _GONE
     return None
 
 

@@ -25,7 +25,8 @@ __all__ = ["CachedResult", "LabelCache", "cache_key"]
 
 def cache_key(spec: JobSpec, protocol: Mapping[str, Any]) -> str:
     """The hash of all that a job's result depends on."""
-    body = {"entry": spec.entry, "inputs": dict(spec.inputs), "files": dict(spec.files), "protocol": dict(protocol)}
+    inputs = {name: value for name, value in spec.inputs.items() if name not in spec.of_machine}
+    body = {"entry": spec.entry, "inputs": inputs, "files": dict(spec.files), "protocol": dict(protocol)}
     return content_hash(body)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from active_learning.domain.campaign import Phase
-from active_learning.domain.job import Job, JobSpec, Resources
+from active_learning.domain.job import Job, JobPhase, JobSpec, Resources
 from active_learning.domain.label import Failure, FailureKind
+from active_learning.domain.protocols import SubmitsMany
 from active_learning.domain.request import Purpose, Request, RequestState
 from active_learning.engine import caching
 from active_learning.engine.deciding import newest_attempts
 from active_learning.engine.remedies import resources_for
 from active_learning.engine.workbench import Workbench, reference_id
-from active_learning.errors import TransientSubmitError, UserError
+from active_learning.errors import BackendSilent, TransientSubmitError, UserError
 from active_learning.jobs import JobDirectory
 from active_learning.store import Facts
 
@@ -84,8 +86,12 @@ def reconcile(bench: Workbench, request_ids: Sequence[str]) -> str:
     requests = {request.id: request for request in bench.store.read().requests}
     adopted = 0
     bench.polled_at = bench.clock.now()
-    for request_id in request_ids:
-        handle = bench.kit.submitter.find(_job(bench, requests[request_id]))
+    for done, request_id in enumerate(request_ids):
+        try:
+            handle = bench.kit.submitter.find(_job(bench, requests[request_id]))
+        except BackendSilent as silence:
+            _note_silence(bench, [requests[one] for one in request_ids[done:]], str(silence))
+            return f"in doubt: {adopted} adopted, {len(request_ids) - done} still in doubt: {silence}"
         with bench.write() as writer:
             if handle is None:
                 writer.move(request_id, _S.SUBMITTING, _S.PLANNED)
@@ -95,18 +101,47 @@ def reconcile(bench: Workbench, request_ids: Sequence[str]) -> str:
     return f"in doubt: {adopted} adopted, {len(request_ids) - adopted} never launched"
 
 
+def _note_silence(bench: Workbench, requests: Sequence[Request], detail: str) -> None:
+    with bench.write() as writer:
+        for request in requests:
+            writer.note_backend(request, JobPhase.UNKNOWN, detail)
+
+
 def submit(bench: Workbench, request_ids: Sequence[str]) -> str:
-    """Promise, launch and note, one after another; a crash anywhere in between leaves a promise to look after."""
+    """Promise, launch and note; a crash anywhere in between leaves promises to look after.
+
+    All at once where the backend takes many jobs with one call, one after another elsewhere.
+    """
+    if isinstance(bench.kit.submitter, SubmitsMany) and len(request_ids) > 1:
+        return _submit_together(bench, bench.kit.submitter, request_ids)
     for done, request_id in enumerate(request_ids):
         # Launching takes long where jobs run at once; what a person said meanwhile must not wait for the last of them.
         facts = bench.store.read()
         if facts.phase is not Phase.ACTIVE:
             return f"submitted {done} of {len(request_ids)}: the campaign is {facts.phase}"
-        _submit_one(bench, facts, next(r for r in facts.requests if r.id == request_id))
+        prepared = _prepared(bench, facts, next(r for r in facts.requests if r.id == request_id))
+        if prepared is None:
+            continue
+        try:
+            _submit_one(bench, prepared)
+        except BackendSilent as silence:
+            # Launched or not: the promise stands, and the job is looked for when the backend answers again.
+            bench.polled_at = bench.clock.now()
+            _note_silence(bench, [prepared.request], str(silence))
+            return f"submitted {done} of {len(request_ids)}, one in doubt: {silence}"
     return f"submitted {len(request_ids)}"
 
 
-def _submit_one(bench: Workbench, facts: Facts, request: Request) -> None:
+@dataclass(frozen=True)
+class _Prepared:
+    """A request whose job lies ready."""
+
+    request: Request
+    job: Job
+
+
+def _prepared(bench: Workbench, facts: Facts, request: Request) -> _Prepared | None:
+    """The request with its job; None if there is nothing to launch: it was rejected, or its label is known."""
     candidate = bench.candidate(facts, request.candidate_id)
     try:
         spec = bench.labeler_for(facts, request).prepare(candidate)
@@ -115,23 +150,10 @@ def _submit_one(bench: Workbench, facts: Facts, request: Request) -> None:
             writer.move(request.id, _S.PLANNED, _S.SUBMITTING)
             rejected = Failure(FailureKind.REJECTED, str(error))
             writer.move(request.id, _S.SUBMITTING, _S.FAILED, failure=rejected)
-        return
+        return None
     resources = resources_for(candidate, bench.change_for(facts, request), bench.kit.spec.requests)
     job = _directory(bench, request).prepare(spec, request.job_name, resources, python_path=bench.kit.python_path)
-    if _is_known(bench, facts, request, spec):
-        return
-    with bench.write() as writer:
-        writer.note_resources(request.id, resources.cores, resources.timeout_s)
-        writer.move(request.id, _S.PLANNED, _S.SUBMITTING)
-    try:
-        handle = _launch(bench, job)
-    except TransientSubmitError:
-        # Certainly not launched: the promise is taken back, and the error says what the backend said.
-        with bench.write() as writer:
-            writer.move(request.id, _S.SUBMITTING, _S.PLANNED)
-        raise
-    with bench.write() as writer:
-        writer.move(request.id, _S.SUBMITTING, _S.RUNNING, handle=handle)
+    return None if _is_known(bench, facts, request, spec) else _Prepared(request, job)
 
 
 def _is_known(bench: Workbench, facts: Facts, request: Request, spec: JobSpec) -> bool:
@@ -146,13 +168,63 @@ def _is_known(bench: Workbench, facts: Facts, request: Request, spec: JobSpec) -
     return True
 
 
-def _launch(bench: Workbench, job: Job) -> str:
+def _promise(bench: Workbench, all_prepared: Sequence[_Prepared]) -> None:
+    with bench.write() as writer:
+        for one in all_prepared:
+            writer.note_resources(one.request.id, one.job.resources.cores, one.job.resources.timeout_s)
+            writer.move(one.request.id, _S.PLANNED, _S.SUBMITTING)
+
+
+def _note_launched(bench: Workbench, all_prepared: Sequence[_Prepared], handles: Mapping[str, str]) -> None:
+    """Handles by the names of their jobs. The others were certainly not launched: their promise is taken back."""
+    with bench.write() as writer:
+        for one in all_prepared:
+            if (handle := handles.get(one.job.name)) is not None:
+                writer.move(one.request.id, _S.SUBMITTING, _S.RUNNING, handle=handle)
+            else:
+                writer.move(one.request.id, _S.SUBMITTING, _S.PLANNED)
+
+
+def _submit_one(bench: Workbench, one: _Prepared) -> None:
+    _promise(bench, [one])
+    try:
+        handle = _persistently(bench, lambda: bench.kit.submitter.submit(one.job))
+    except TransientSubmitError:
+        # The error says what the backend said.
+        _note_launched(bench, [one], {})
+        raise
+    _note_launched(bench, [one], {one.job.name: handle})
+
+
+def _submit_together(bench: Workbench, submitter: SubmitsMany, request_ids: Sequence[str]) -> str:
+    facts = bench.store.read()
+    if facts.phase is not Phase.ACTIVE:
+        return f"submitted none of {len(request_ids)}: the campaign is {facts.phase}"
+    wanted = [r for r in facts.requests if r.id in set(request_ids)]
+    ready = [one for one in (_prepared(bench, facts, request) for request in wanted) if one is not None]
+    if not ready:
+        return f"submitted {len(request_ids)}"
+    _promise(bench, ready)
+    try:
+        handles = _persistently(bench, lambda: submitter.submit_many([one.job for one in ready]))
+    except TransientSubmitError:
+        _note_launched(bench, ready, {})
+        raise
+    except BackendSilent as silence:
+        bench.polled_at = bench.clock.now()
+        _note_silence(bench, [one.request for one in ready], str(silence))
+        return f"submitted {len(ready)} together, all in doubt: {silence}"
+    _note_launched(bench, ready, handles)
+    return f"submitted {len(handles)} of {len(request_ids)} together"
+
+
+def _persistently(bench: Workbench, launch: Callable[[], Any]) -> Any:
     for wait_s in [2.0**n for n in range(_SUBMIT_TRIES - 1)]:
         try:
-            return bench.kit.submitter.submit(job)
+            return launch()
         except TransientSubmitError:
             bench.clock.sleep(wait_s)
-    return bench.kit.submitter.submit(job)
+    return launch()
 
 
 def retry(bench: Workbench, request_ids: Sequence[str]) -> str:
@@ -179,6 +251,7 @@ def _again(campaign: str, old: Request) -> Request:
         ran_s=None,
         backend=None,
         backend_since=None,
+        backend_detail="",
         planned_at=None,
         submitted_at=None,
         settled_at=None,

@@ -22,15 +22,19 @@ from typing import Any
 from active_learning.domain.candidate import content_hash
 from active_learning.domain.job import Job, JobSpec, Resources
 
-__all__ = ["JobDirectory", "JobOutcome", "Usage"]
+__all__ = ["OWN_FILES", "JobDirectory", "JobOutcome", "Usage"]
 
 _FILES_MODE = 0o600
 _DIRECTORY_MODE = 0o700
-_OWN_FILES = frozenset(
-    {"job.json", "run.sh", "started", "stdout", "stderr", "result.json", "usage.json", "exit_code"}
-    # Those of submitters on this machine, of batch systems, and of the engine's cache.
-    | {"lock", "ended_by", "submitting", "scheduler.out", "from_cache.json"}
+OWN_FILES = frozenset(
+    {"job.json", "run.sh", "started", "stdout", "stderr", "result.json", "usage.json", "exit_code", "from_cache.json"}
+    # What submitters keep there: on this machine, in batch systems, in queues of the user's own, on Dask.
+    | {"lock", "ended_by", "guardian"}
+    | {"batch.sh", "batch_handle", "batch_end", "batch_array", "scheduler.out", "submitting"}
+    | {"queue.sh", "submitted", "submit.out", "submit.err"}
+    | {"dask.ticket", "dask.taken", "dask.over"}
 )
+"""Names in a job's directory that are not the labeler's to use."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class JobDirectory:
         ValueError
             If a file of the labeler would lie elsewhere, or has the name of one of the directory's own.
         """
-        if taken := sorted(_OWN_FILES & set(spec.files)):
+        if taken := sorted(OWN_FILES & set(spec.files)):
             raise ValueError(f"a job directory has its own {', '.join(taken)}; call the labeler's file otherwise")
         self.path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         body = {"name": name, "entry": spec.entry, "inputs": dict(spec.inputs)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,27 +14,27 @@ from pydantic import AfterValidator, Field, FiniteFloat
 
 from active_learning.domain import options
 from active_learning.domain.candidate import Candidate
-from active_learning.domain.elements import ATOMIC_NUMBERS
 from active_learning.domain.hints import did_you_mean
 from active_learning.domain.job import JobSpec
 from active_learning.domain.label import Failure, Measurement
-from active_learning.errors import ContractError, UserError
+from active_learning.errors import UserError
+from active_learning.labelers.against_elements import ENERGY, FORMATION, UNIT, Element, energies_for, energies_from
+from active_learning.labelers.calculator_versions import calculator_version
 from active_learning.labelers.elemental_crystals import elemental_crystals
+from active_learning.labelers.machine_learned import POTENTIALS
 from active_learning.labelers.results import check_property, measurement_from, read_result
 
 __all__ = ["Ase"]
 
-_ENERGY = "energy_per_atom"
-_FORMATION = "formation_energy_per_atom"
 _BULK_MODULUS = "bulk_modulus"
 _UNITS: Mapping[str, str] = {
-    _ENERGY: "eV/atom",
-    _FORMATION: "eV/atom",
+    ENERGY: UNIT,
+    FORMATION: UNIT,
     "volume_per_atom": "Angstrom^3/atom",
     _BULK_MODULUS: "GPa",
 }
 # Names that ase.calculators.calculator.get_calculator_class knows beside its list.
-_CALCULATORS = frozenset(calculator_names) | {"ace", "mace_mp", "mattersim"}
+_CALCULATORS = frozenset(calculator_names) | {"ace", "mace_mp", "mattersim"} | POTENTIALS.keys()
 _ELEMENTS: Mapping[str, frozenset[str]] = {"emt": frozenset(emt.parameters)}
 
 
@@ -48,14 +49,7 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _element(symbol: str) -> str:
-    if symbol not in ATOMIC_NUMBERS:
-        raise ValueError(f"{symbol!r} is not a chemical symbol")
-    return symbol
-
-
 PlainTable = Annotated[dict[str, Any], AfterValidator(_plain)]
-Element = Annotated[str, AfterValidator(_element)]
 
 
 class Ase:
@@ -76,7 +70,8 @@ class Ase:
         """Keys of ``[labeler]`` with ``kind = "ase"``."""
 
         calculator: str = Field(
-            description='A calculator of ASE by its name there ("emt", "lj", "espresso", ...), or "module:Class".'
+            description='A calculator of ASE by its name there ("emt", "lj", ...), a machine-learned potential'
+            ' ("chgnet", "sevennet", "mace"), or "module:Class".'
         )
         calculator_options: PlainTable = Field({}, description="Arguments for the calculator.")
         relax: Literal["none", "positions", "cell"] = Field(
@@ -85,7 +80,9 @@ class Ase:
         fmax: float = Field(0.02, gt=0, description="Relax until the largest force is below this, in eV/Angstrom.")
         max_steps: int = Field(300, ge=1, description="Steps of relaxation before the candidate counts as unconverged.")
         fidelity: str | None = Field(
-            None, min_length=1, description="Name of the level of theory; without it, the calculator's name."
+            None,
+            min_length=1,
+            description="Name of the level of theory; without it, the calculator's name and that of its `model`.",
         )
         references: dict[Element, FiniteFloat] = Field(
             {}, description="Energy per atom (eV) of elements, by the same calculator, for formation energies."
@@ -99,7 +96,7 @@ class Ase:
         )
 
     def __init__(
-        self, options: Options, *, wanted: str = _ENERGY, references: Mapping[str, float] | None = None
+        self, options: Options, *, wanted: str = ENERGY, references: Mapping[str, float] | None = None
     ) -> None:
         self.options = options
         self.wanted = wanted
@@ -112,8 +109,21 @@ class Ase:
 
     @property
     def fidelity(self) -> str:
-        """The level of theory: what the user calls it, else the calculator's name."""
-        return self.options.fidelity or self.options.calculator.rpartition(":")[2]
+        """The level of theory: what the user calls it, else the calculator's name and its model's, where it has one."""
+        chosen = self.options
+        default = POTENTIALS[chosen.calculator].model if chosen.calculator in POTENTIALS else None
+        parts = (chosen.calculator.rpartition(":")[2], chosen.calculator_options.get("model", default))
+        return chosen.fidelity or "-".join(part for part in parts if isinstance(part, str))
+
+    def protocol(self) -> Mapping[str, Any]:
+        """ASE's version, and that of the package that the calculator comes from.
+
+        Raises
+        ------
+        UserError
+            If that is not known here: a calculator that runs another program, or a package that is not installed.
+        """
+        return {"ase": version("ase"), **calculator_version(self.options.calculator)}
 
     def for_property(self, name: str) -> Ase:
         """The same labeler, which computes the property `name` too.
@@ -142,7 +152,7 @@ class Ase:
         UserError
             If the crystal of some element is not known.
         """
-        if self.wanted != _FORMATION:
+        if self.wanted != FORMATION:
             return {}
         missing = [element for element in elements if element not in self._references]
         return elemental_crystals(missing, self.options.reference_structures)
@@ -155,12 +165,7 @@ class Ase:
         ContractError
             If a measurement holds no energy per atom, or is of another fidelity.
         """
-        for element, measured in energies.items():
-            if measured.values.get(_ENERGY, (0.0, ""))[1] != _UNITS[_ENERGY]:
-                raise ContractError(f"the reference of {element} holds no {_ENERGY} in {_UNITS[_ENERGY]}")
-            if measured.fidelity != self.fidelity:
-                raise ContractError(f"the reference of {element} is {measured.fidelity!r}, not {self.fidelity!r}")
-        found = {element: measured.values[_ENERGY][0] for element, measured in energies.items()}
+        found = energies_from(energies, self.fidelity)
         return Ase(self.options, wanted=self.wanted, references=self._references | found)
 
     def prepare(self, candidate: Candidate) -> JobSpec:
@@ -185,7 +190,7 @@ class Ase:
             "relax": chosen.relax,
             "fmax": chosen.fmax,
             "max_steps": chosen.max_steps,
-            "references": self._energies_of(candidate) if self.wanted == _FORMATION else None,
+            "references": energies_for(candidate, self._references) if self.wanted == FORMATION else None,
             "equation_of_state": curve if self.wanted == _BULK_MODULUS else None,
         }
         return JobSpec("active_learning.labelers.ase_job:run", inputs)
@@ -208,9 +213,3 @@ class Ase:
             raise UserError(f"{candidate.formula} is a bare composition; labeler 'ase' needs a crystal structure")
         for element, reason in self.unsupported(candidate.elements).items():
             raise UserError(f"{candidate.formula} holds {element}: {reason}")
-
-    def _energies_of(self, candidate: Candidate) -> dict[str, float]:
-        missing = [element for element in candidate.elements if element not in self._references]
-        if missing:
-            raise ContractError(f"a formation energy needs the elements' energies first: {', '.join(missing)}")
-        return {element: self._references[element] for element in candidate.elements}

@@ -12,7 +12,7 @@ from active_learning.domain.label import LARGEST_VALUE, Failure, FailureKind, Me
 from active_learning.errors import UserError
 from active_learning.jobs import JobDirectory
 
-__all__ = ["check_property", "failure", "measurement_from", "one_line", "read_result"]
+__all__ = ["check_property", "failure", "measurement_from", "one_line", "read_result", "said_version"]
 
 _LONGEST_LINE = 300
 
@@ -78,12 +78,30 @@ def measurement_from(
     for name, value in properties.items():
         if name not in units:
             return Failure(FailureKind.UNPARSABLE, one_line(f"the result holds {name!r}, which has no unit"))
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             return Failure(FailureKind.UNPARSABLE, one_line(f"{name} is {value!r}, not a finite number"))
-        if abs(value) > LARGEST_VALUE:
-            return Failure(FailureKind.UNPARSABLE, one_line(f"{name} is {value:g}, larger than any property"))
+        # Whole numbers in JSON may be larger than any float.
+        if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
+            what = "not a finite number" if value in (math.inf, -math.inf) else "larger than any property"
+            return Failure(FailureKind.UNPARSABLE, one_line(f"{name} is {str(value)[:40]}, {what}"))
     values = {name: (float(value), units[name]) for name, value in properties.items()}
     return Measurement(values, fidelity, {key: value for key, value in result.items() if key != "properties"})
+
+
+def said_version(version: str | None, labeler: str) -> str:
+    """The version of an external program, which only the user can know beforehand.
+
+    Raises
+    ------
+    UserError
+        If the file does not say it.
+    """
+    if version is None:
+        raise UserError(
+            f"Labels are shared among those of one version of the program: say which by `version` in [labeler]"
+            f" ({labeler}), or leave [cache] out."
+        )
+    return version
 
 
 def check_property(name: str, units: Mapping[str, str], labeler: str) -> None:

@@ -65,6 +65,7 @@ def request_of(row: Any) -> Request:
         ran_s=row.ran_s,
         backend=None if row.backend is None else JobPhase(row.backend),
         backend_since=row.backend_since,
+        backend_detail=row.backend_detail,
         planned_at=row.planned_at,
         submitted_at=row.submitted_at,
         settled_at=row.settled_at,

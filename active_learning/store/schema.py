@@ -109,6 +109,7 @@ requests = sa.Table(
     sa.Column("ran_s", sa.Float),
     sa.Column("backend", sa.String(16)),
     sa.Column("backend_since", UtcTime),
+    sa.Column("backend_detail", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("campaign", "candidate_id", "attempt"),
     sa.UniqueConstraint("campaign", "job_name"),
     sa.UniqueConstraint("campaign", "ordinal"),

@@ -120,10 +120,13 @@ class Writer:
         self._change_request(request_id, cores=cores, asked_s=asked_s)
         self.event("resources", request=request_id, cores=cores, asked_s=asked_s)
 
-    def note_backend(self, request_id: str, backend: JobPhase) -> None:
-        """The submitter's word on a request's job, which is another than before."""
-        self._change_request(request_id, backend=backend.value, backend_since=self.now)
-        self.event("backend", request=request_id, says=backend.value)
+    def note_backend(self, request: Request, backend: JobPhase, detail: str = "") -> None:
+        """The submitter's word on a request's job, where it is another than before."""
+        if (request.backend, request.backend_detail) == (backend, detail):
+            return
+        since = request.backend_since if request.backend is backend else self.now
+        self._change_request(request.id, backend=backend.value, backend_since=since, backend_detail=detail)
+        self.event("backend", request=request.id, says=backend.value, detail=detail)
 
     def note_use(self, request_id: str, *, queued_s: float | None, ran_s: float) -> None:
         """What a request's job left word of: how long it waited and how long it ran."""

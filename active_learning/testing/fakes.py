@@ -220,7 +220,6 @@ class FakeLabeler:
         """One property."""
         return {PROPERTY: UNIT}
 
-    @property
     def protocol(self) -> Mapping[str, Any]:
         """The same values for ever."""
         return {"fake": "1"}

@@ -22,9 +22,10 @@ def tell(file: Path, labels: Path) -> None:
 
     The same label twice is a no-op; another value for a known one is refused and noted.
     """
-    told = read_labels(labels)
+    told, n_unanswered = read_labels(labels)
     with Campaign.open(file) as campaign:
         new, known, conflicts = campaign.tell(told)
-    click.echo(f"{new} new labels, {known} known already")
+    waiting = f", {n_unanswered} rows have no value yet" if n_unanswered else ""
+    click.echo(f"{new} new labels, {known} known already{waiting}")
     if conflicts:
         raise LabelConflict("\n".join([f"{len(conflicts)} labels refused:", *(f"  {text}" for text in conflicts)]))

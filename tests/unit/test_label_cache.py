@@ -80,7 +80,7 @@ def test_failures_and_values_that_nobody_believes_are_not_shared(make: Make, tmp
 
 def test_another_version_of_a_code_is_another_protocol(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     make("first").run()
-    monkeypatch.setattr(FakeLabeler, "protocol", {"fake": "2"})
+    monkeypatch.setattr(FakeLabeler, "protocol", lambda _self: {"fake": "2"})
     second = make("second")
     second.run()
     assert n_launched(second) == 10
@@ -123,9 +123,12 @@ def test_a_campaign_killed_after_it_took_a_label_settles_it_later(make: Make) ->
     assert second.status()["n_labels"] == 10
 
 
-def test_a_labeler_that_says_no_versions_shares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(FakeLabeler, "protocol")
-    file = tiny_campaign(tmp_path, cache={"mode": "read", "path": "labels"})
+def test_a_labeler_that_says_no_versions_shares_nothing(tmp_path: Path) -> None:
+    (tmp_path / "silent_labeler.py").write_text(
+        "from active_learning.testing.fakes import FakeLabeler\n\n\nclass Silent(FakeLabeler):\n    protocol = None\n"
+    )
+    labeler = {"kind": "silent_labeler:Silent"}
+    file = tiny_campaign(tmp_path, cache={"mode": "read", "path": "labels"}, labeler=labeler)
     with pytest.raises(SpecError, match=r"cache\.mode.*does not say which codes and versions"):
         Campaign.create(file)
 
@@ -155,6 +158,13 @@ def test_the_key_holds_all_that_a_result_depends_on(other: JobSpec) -> None:
     )
     assert cache_key(other, {"code": "1"}) != cache_key(SPEC, {"code": "1"})
     assert cache_key(SPEC, {"code": "2"}) != cache_key(SPEC, {"code": "1"})
+
+
+def test_how_a_machine_runs_a_job_does_not_enter_the_key() -> None:
+    here = JobSpec("m:f", {"encut": 400, "command": ["srun", "pw.x"]}, of_machine=frozenset({"command"}))
+    there = JobSpec("m:f", {"encut": 400, "command": ["mpirun", "pw.x"]}, of_machine=frozenset({"command"}))
+    assert cache_key(here, {}) == cache_key(there, {})
+    assert cache_key(here, {}) != cache_key(JobSpec("m:f", here.inputs), {})
 
 
 def test_what_stands_in_a_cache_stays_and_another_keys_entry_is_refused(tmp_path: Path) -> None:

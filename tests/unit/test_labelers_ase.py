@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from active_learning.crystals.ase import from_atoms
 from active_learning.domain.candidate import Candidate, Crystal
+from active_learning.domain.job import Resources
 from active_learning.domain.label import Failure, FailureKind, Measurement
 from active_learning.domain.protocols import References
 from active_learning.errors import ContractError, UserError
@@ -47,7 +48,7 @@ def ase(calculator: str = "emt", **rest: Any) -> Ase:
 def label(labeler: Ase, atoms: Atoms | Candidate, folder: Path) -> Measurement | Failure:
     candidate = atoms if isinstance(atoms, Candidate) else Candidate.of(from_atoms(atoms))
     directory = JobDirectory(folder / candidate.id)
-    directory.prepare(labeler.prepare(candidate), "job", 60)
+    directory.prepare(labeler.prepare(candidate), "job", Resources(60.0))
     execute(directory.path)
     return labeler.parse(directory.path)
 
@@ -363,7 +364,7 @@ def test_memory_that_runs_out_outside_the_calculation_is_told_apart(tmp_path: Pa
 
 def test_a_result_without_the_property_that_is_wanted_is_no_measurement(tmp_path: Path) -> None:
     directory = JobDirectory(tmp_path / "job")
-    directory.prepare(ase().prepare(Candidate.of(from_atoms(bulk("Cu")))), "job", 60)
+    directory.prepare(ase().prepare(Candidate.of(from_atoms(bulk("Cu")))), "job", Resources(60.0))
     execute(directory.path)
     found = ase().for_property("bulk_modulus").parse(directory.path)
     assert found == Failure(FailureKind.UNPARSABLE, "the result holds no bulk_modulus")

@@ -54,15 +54,24 @@ def test_a_table_of_labels_is_read(tmp_path: Path) -> None:
     path = _written(
         tmp_path, "\ufefffocus,candidate,value,unit,std,fidelity\n1,AgAl, -1.5 ,eV,0.1,pbe\n2,AgAu,2e-3,,,\n"
     )
-    assert read_labels(path) == [
-        Told("AgAl", -1.5, "eV", 0.1, "pbe", "labels.csv:2"),
-        Told("AgAu", 0.002, "", None, "told", "labels.csv:3"),
-    ]
-    assert [told.candidate for told in read_labels(_written(tmp_path, "formula,value\nAgAl,1\n"))] == ["AgAl"]
+    assert read_labels(path) == (
+        [
+            Told("AgAl", -1.5, "eV", 0.1, "pbe", "labels.csv:2"),
+            Told("AgAu", 0.002, "", None, "told", "labels.csv:3"),
+        ],
+        0,
+    )
+    assert [told.candidate for told in read_labels(_written(tmp_path, "formula,value\nAgAl,1\n"))[0]] == ["AgAl"]
+
+
+def test_rows_without_a_value_are_not_answered_yet(tmp_path: Path) -> None:
+    told, n_unanswered = read_labels(_written(tmp_path, "candidate,value,std\nAgAl,1,\nAgPd,,\nAgCu, ,0.1\n"))
+    assert [one.candidate for one in told] == ["AgAl"]
+    assert n_unanswered == 2
 
 
 def test_every_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    path = _written(tmp_path, "candidate,value,std\nAgAl,much,\n,1,\nAgAu,inf,\nAgCu,1,x\nAgNi,1,0\nAgPd,,\n")
+    path = _written(tmp_path, "candidate,value,std\nAgAl,much,\n,1,\nAgAu,inf,\nAgCu,1,x\nAgNi,1,0\nAgPd,-,\n")
     with pytest.raises(UserError, match="5 rows cannot be used; nothing was told") as caught:
         read_labels(path)
     assert [line.split(":")[0] for line in str(caught.value).splitlines()[1:]] == [

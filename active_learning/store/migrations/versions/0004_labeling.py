@@ -27,6 +27,7 @@ def upgrade() -> None:
         requests.add_column(sa.Column("ran_s", sa.Float))
         requests.add_column(sa.Column("backend", sa.String(16)))
         requests.add_column(sa.Column("backend_since", sa.String(32)))
+        requests.add_column(sa.Column("backend_detail", sa.Text, nullable=False, server_default=""))
         requests.drop_constraint(op.f("ck_requests_failure_kind"), type_="check")
         requests.create_check_constraint(
             op.f("ck_requests_failure_kind"), _one_of("failure_kind", *_KINDS, "cancelled")
@@ -58,7 +59,7 @@ def downgrade() -> None:
         for name in ("cores", "backend", "failure_kind"):
             requests.drop_constraint(op.f(f"ck_requests_{name}"), type_="check")
         requests.create_check_constraint(op.f("ck_requests_failure_kind"), _one_of("failure_kind", *_KINDS))
-        for column in ("cores", "asked_s", "queued_s", "ran_s", "backend", "backend_since"):
+        for column in ("cores", "asked_s", "queued_s", "ran_s", "backend", "backend_since", "backend_detail"):
             requests.drop_column(column)
 
 
