@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format lock help
+.PHONY: demo test hpc check format lock help
 help:
 	@echo "make demo    install, then run examples/fcc_alloys.toml to convergence"
 	@echo "make test    install, then run the tests"
+	@echo "make hpc     the tests that need a real SLURM, sshd and Quantum ESPRESSO"
 	@echo "make check   format, lint, types and import rules"
 	@echo "make format  put the code into the project's format"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
@@ -16,7 +17,11 @@ demo: $(STAMP)
 	$(BIN)/motherlode run examples/fcc_alloys.toml
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Debian: apt-get install slurm-wlm munge openssh-server quantum-espresso quantum-espresso-data openmpi-bin
+hpc: $(STAMP)
+	$(BIN)/python -m pytest tests/hpc
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
