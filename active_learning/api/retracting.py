@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from active_learning.api.persistence import until_it_stands_still
 from active_learning.api.telling import candidate_of
 from active_learning.domain.campaign import Phase
 from active_learning.domain.label import Retraction
@@ -33,6 +34,14 @@ def retract(
     UserError
         If there is no such candidate, it has no label, or it is a reference that others were measured against.
     """
+    return until_it_stands_still(
+        lambda: _retract(store, pool, candidate, reason=reason, may_ask_again=may_ask_again, now=now)
+    )
+
+
+def _retract(
+    store: CampaignStore, pool: PoolFile, candidate: str, *, reason: str, may_ask_again: bool, now: datetime
+) -> tuple[Retraction, ...]:
     facts = store.read()
     references = {r.candidate_id for r in facts.requests if r.purpose is Purpose.REFERENCE}
     if candidate in references:

@@ -36,9 +36,9 @@ def cost_of(requests: Iterable[Request]) -> Cost:
     """The cost of some requests together."""
     requests = tuple(requests)
     return Cost(
-        asked_core_s=sum(r.cores * r.asked_s for r in requests if r.asked_s is not None),
-        used_core_s=sum(r.core_s or 0.0 for r in requests),
-        queued_s=sum(r.queued_s or 0.0 for r in requests),
+        asked_core_s=sum((r.cores * r.asked_s for r in requests if r.asked_s is not None), 0.0),
+        used_core_s=sum((r.core_s or 0.0 for r in requests), 0.0),
+        queued_s=sum((r.queued_s or 0.0 for r in requests), 0.0),
     )
 
 

@@ -1,8 +1,8 @@
 """A scheduler in processes of its own that misbehaves on command, so that campaigns can be killed beside it.
 
-``python -m active_learning.testing.unruly HOME`` is the scheduler; the submitter `UnrulyScheduler` is what a campaign
-knows of it. They share a database in HOME, in which each launch is noted: a test counts them there. Whatever goes wrong
-goes wrong with the probability that the options give it, drawn anew in each call:
+``python -m active_learning.testing.unruly HOME MODULE`` is the scheduler; the submitter `UnrulyScheduler` is what a
+campaign knows of it. They share a database in HOME, in which each launch is noted: a test counts them there. Whatever
+goes wrong goes wrong with the probability that the options give it, drawn anew in each call:
 
 - a job is refused, or nobody answers: before the launch, or after it;
 - an answer is late, or wrong: a job that runs is not known, one that ended still runs;
@@ -13,6 +13,7 @@ goes wrong with the probability that the options give it, drawn anew in each cal
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import signal
@@ -210,8 +211,10 @@ def _take(connection: sqlite3.Connection, free: int, is_lost: Callable[[], bool]
 
 
 def main() -> None:
-    """The scheduler: its folder, and the probabilities of `serve` as ``name=value``."""
-    home, *chances = sys.argv[1:]
+    """The scheduler: its folder, a module that its jobs need, and the probabilities of `serve` as ``name=value``."""
+    home, module, *chances = sys.argv[1:]
+    # Once, and not in each job.
+    importlib.import_module(module)
     serve(Path(home), **{name: float(value) for name, _, value in (one.partition("=") for one in chances)})
 
 

@@ -40,7 +40,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """The folder of a scheduler that loses, kills and forgets jobs."""
     home = tmp_path / "scheduler"
     home.mkdir()
-    command = [sys.executable, "-m", "active_learning.testing.unruly", str(home)]
+    command = [sys.executable, "-m", "active_learning.testing.unruly", str(home), "active_learning.testing.fakes"]
     scheduler = subprocess.Popen([*command, "loses=0.03", "kills=0.05", "forgets=0.3"])
     yield home
     assert scheduler.poll() is None, "the scheduler itself died"

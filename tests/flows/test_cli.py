@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 COMMANDS = (
-    *("init", "check", "run", "tick", "ui", "status", "report", "export", "tell"),
+    *("init", "check", "run", "tick", "ui", "status", "report", "export", "tell", "retract"),
     *("pause", "resume", "backtest", "plugins", "doctor"),
 )
 

@@ -16,6 +16,7 @@ from pymatgen.core import Composition
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.elements import SYMBOLS
 from active_learning.domain.formulas import composition_key, parse_formula
+from active_learning.domain.job import Resources
 from active_learning.domain.label import Failure, FailureKind, Measurement
 from active_learning.errors import UserError
 from active_learning.jobs import JobDirectory
@@ -66,7 +67,7 @@ def test_the_label_carries_unit_fidelity_and_where_it_stands(path: Path, tmp_pat
     labeler = table(path, unit="HV", fidelity="experiment")
     assert labeler.units == {"hardness": "HV"}
     directory = JobDirectory(tmp_path / "job")
-    directory.prepare(labeler.prepare(Candidate({"Al": 1})), "job", 60)
+    directory.prepare(labeler.prepare(Candidate({"Al": 1})), "job", Resources(60))
     execute(directory.path)
     found = labeler.parse(directory.path)
     assert isinstance(found, Measurement)

@@ -35,6 +35,9 @@ KEYS = {
     "n_planned",
     "n_requests",
     "in_flight",
+    "n_retracted",
+    "cost",
+    "outliers",
     "best",
     "target",
     "stop_reason",
@@ -71,6 +74,9 @@ def test_a_campaign_without_a_pool_has_no_numbers_yet(tmp_path: Path) -> None:
         "n_planned": 0,
         "n_requests": 0,
         "in_flight": [],
+        "n_retracted": 0,
+        "cost": {"asked_core_s": 0.0, "used_core_s": 0.0, "queued_s": 0.0},
+        "outliers": [],
         "best": None,
         "target": {"property": "energy", "goal": "minimize", "unit": ""},
         "stop_reason": None,
@@ -96,7 +102,15 @@ def test_what_is_in_flight_and_who_works_is_shown(tmp_path: Path) -> None:
         assert found == campaign.status()
         first = bench.store.read().requests[0]
     assert (found["round"], found["n_in_flight"], found["n_planned"], found["n_requests"]) == (0, 3, 2, 5)
-    assert found["in_flight"][0] == {"request": first.id, "formula": first.formula, "state": "RUNNING", "round": 0}
+    assert found["in_flight"][0] == {
+        "request": first.id,
+        "formula": first.formula,
+        "state": "RUNNING",
+        "round": 0,
+        "backend": "running",
+        "backend_since": START.isoformat(),
+        "backend_detail": "",
+    }
     assert found["working"].startswith("process ")
     assert _seen(path)["working"] is None
 
