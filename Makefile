@@ -19,7 +19,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Debian: apt-get install slurm-wlm munge openssh-server quantum-espresso quantum-espresso-data openmpi-bin
+# Debian: apt-get install slurm-wlm munge openssh-server quantum-espresso quantum-espresso-data openmpi-bin postgresql
 hpc: $(STAMP)
 	$(BIN)/python -m pytest tests/hpc
 

@@ -23,7 +23,7 @@ from active_learning.testing.fakes import tiny_campaign, without_workers
 from active_learning.testing.unruly import launches
 
 N_KILLS = 200
-LIVES_PER_CAMPAIGN = 25
+LIVES_PER_CAMPAIGN = 50
 """A life is so long that an undisturbed campaign would need about half as many."""
 MOST_STARTS = 2000
 CAMPAIGN: Mapping[str, Any] = {
