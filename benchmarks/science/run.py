@@ -101,7 +101,11 @@ def _peer(task: Task, table: Table) -> tuple[list[int], Counter[str]]:
 
 
 def run(task: Task) -> dict[str, Any]:
-    """Run, and keep the result; a failure is kept too, and run again next time."""
+    """Run, and keep the result; a failure is kept too, and run again next time. What another process did meanwhile is
+    not done again."""
+    if is_done(task):
+        known: dict[str, Any] = json.loads(task.path.read_text())
+        return known
     table, began, cpu = table_of(task.table), time.perf_counter(), time.process_time()
     found: dict[str, Any] = asdict(task)
     try:
