@@ -20,6 +20,7 @@ import signal
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     serial INTEGER PRIMARY KEY, id INTEGER, name TEXT, directory TEXT, submitted REAL, state TEXT, pid INTEGER
 );
 CREATE TABLE IF NOT EXISTS launches (name TEXT);
+CREATE TABLE IF NOT EXISTS losses (name TEXT);
 """
 
 
@@ -53,10 +55,12 @@ def _database(home: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def launches(home: Path) -> list[str]:
-    """The name of each job that was ever submitted, once for each time."""
+def launches(home: Path) -> Counter[str]:
+    """How often each job was submitted, by its name; those submissions left out that were lost before they began: who
+    does not know whether he submitted a job, and finds no trace of it, does so again."""
     with _database(home) as connection:
-        return [name for (name,) in connection.execute("SELECT name FROM launches")]
+        made = Counter(name for (name,) in connection.execute("SELECT name FROM launches"))
+        return made - Counter(name for (name,) in connection.execute("SELECT name FROM losses"))
 
 
 class UnrulyScheduler:
@@ -204,6 +208,7 @@ def _take(connection: sqlite3.Connection, free: int, is_lost: Callable[[], bool]
     waiting = connection.execute("SELECT serial, directory FROM jobs WHERE state = 'queued' ORDER BY serial")
     for serial, directory in waiting.fetchall()[:free]:
         if is_lost():
+            connection.execute("INSERT INTO losses SELECT name FROM jobs WHERE serial = ?", (serial,))
             connection.execute("DELETE FROM jobs WHERE serial = ?", (serial,))
             continue
         connection.execute("UPDATE jobs SET state = 'running' WHERE serial = ?", (serial,))

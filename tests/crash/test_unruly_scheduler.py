@@ -69,7 +69,7 @@ def test_200_kills_beside_an_unruly_scheduler_cost_no_label_and_no_job_runs_twic
         assert values(facts) == expected
         assert not [request for request in facts.requests if request.is_open]
         states.update(request.state for request in facts.requests)
-    submitted = Counter(launches(home))
+    submitted = launches(home)
     assert max(submitted.values()) == 1, f"submitted twice: {submitted.most_common(3)}"
     print(
         f"{dict(deaths)}; {ends} campaigns ended as if undisturbed; {len(submitted)} jobs, none submitted twice; "
