@@ -262,6 +262,21 @@ def test_the_plug_ins_of_the_docs_keep_the_laws_that_their_tests_check(here: Pat
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+def test_the_submitter_of_the_guide_is_certified_as_it_says(here: Path) -> None:
+    page = ROOT / "docs" / "your-submitter.md"
+    (suite,) = [file for file in _write_files(page, here) if file.name.startswith("test_")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", suite.name],
+        cwd=here,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    shown = re.search(r"^[.s]+ +\[100%\]$", done.stdout, re.MULTILINE)
+    assert shown is not None
+    assert shown[0].split()[0] in page.read_text(encoding="utf-8")
+
+
 def test_every_block_has_a_known_language() -> None:
     unknown = [
         f"{page.name}:{block.line} {block.language}"
