@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from active_learning.domain.campaign import Phase, RoundRecord, Verdict
-from active_learning.domain.label import Label
+from active_learning.domain.label import Label, Retraction
 from active_learning.domain.prediction import Prediction
 from active_learning.domain.request import Request
 from active_learning.domain.target import Target
@@ -38,6 +38,7 @@ class CampaignRecord:
         classification has probabilities
     control : what the candidates drawn at random say, as `active_learning.api.status.control_of` gives it; empty
         without labels of the control
+    retractions : labels that were taken back, in that order
     """
 
     name: str
@@ -62,6 +63,7 @@ class CampaignRecord:
     labels: tuple[Label, ...]
     prediction: Prediction | None
     control: Mapping[str, Any] = field(default_factory=dict)
+    retractions: tuple[Retraction, ...] = ()
 
     def rows_of(self, candidate_ids: Iterable[str]) -> dict[str, int]:
         """The rows of those candidates that have one."""

@@ -63,4 +63,5 @@ def record_of(facts: Facts, kit: Kit, blobs: Blobs, now: datetime) -> CampaignRe
         labels=tuple(label for label in facts.labels if label.candidate_id not in references),
         prediction=_prediction(facts, blobs),
         control=control_of(facts, kit.target),
+        retractions=facts.retractions,
     )

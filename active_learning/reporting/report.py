@@ -84,7 +84,7 @@ def _goal(record: CampaignRecord) -> str:
 def _cards(record: CampaignRecord, best: BestMaterial | None) -> list[_Card]:
     n_open = sum(request.is_open for request in candidate_requests(record))
     total = tables.cost_rows(record)[1]
-    computed = "" if total.compute_s is None else f"{numbers.duration(total.compute_s)} computed"
+    held = "" if total.core_s is None else f"{numbers.duration(total.core_s)} of core time"
     failed = len(given_up(record))
     cards = [
         _Card("candidates", f"{len(record.candidate_ids):,}", f"{record.read:,} read"),
@@ -95,7 +95,7 @@ def _cards(record: CampaignRecord, best: BestMaterial | None) -> list[_Card]:
             "first design included" if design_rounds(record) else "no first design",
         ),
         _Card("failed", str(failed), "candidates given up"),
-        _Card("jobs", f"{total.n_jobs:,}", computed),
+        _Card("jobs", f"{total.n_jobs:,}", held),
     ]
     if best is not None:
         value = f"{numbers.with_error(best.label.value, best.label.std)} {best.label.unit}".strip()
@@ -194,6 +194,8 @@ def render_html(record: CampaignRecord, *, map_method: MapMethod = "pca") -> str
             most_classes=MOST_CLASSES,
             searches=found_settings(record),
             failures=tables.failure_groups(record),
+            retracted=record.retractions,
+            outliers=tables.outlier_rows(record),
             not_featurized=tables.not_featurized_reasons(record),
             dropped=sorted(record.dropped.items(), key=lambda item: (-item[1], item[0])),
             cost=cost,

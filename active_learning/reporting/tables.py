@@ -14,6 +14,8 @@ from active_learning.api.record import CampaignRecord
 from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Label
 from active_learning.domain.request import Request
+from active_learning.domain.target import Goal
+from active_learning.engine.spending import surprises
 from active_learning.reporting.learned import forecast_text, round_metrics
 from active_learning.reporting.links import failed_attempts, given_up, label_of_request
 from active_learning.reporting.picks import Pick, picks_by_round
@@ -21,10 +23,12 @@ from active_learning.reporting.picks import Pick, picks_by_round
 __all__ = [
     "CostRow",
     "FailureGroup",
+    "OutlierRow",
     "RoundTable",
     "cost_rows",
     "failure_groups",
     "not_featurized_reasons",
+    "outlier_rows",
     "round_tables",
     "spec_text",
 ]
@@ -60,7 +64,8 @@ class CostRow:
     Parameters
     ----------
     n_jobs : requests that were submitted, failed attempts and references included
-    compute_s, per_label_s : what the labelers measured inside the jobs: in all, and the median of a label
+    core_s, per_label_s : core time of all settled jobs (what each ran, times its cores), and the median of a label
+    queued_s : what they waited, all together
     turnaround_s : median from submission to settlement of a job that gave a label
     wall_s : from the round's first submission to its last settlement
     """
@@ -68,8 +73,9 @@ class CostRow:
     round: int
     n_jobs: int
     n_labels: int
-    compute_s: float | None
+    core_s: float | None
     per_label_s: float | None
+    queued_s: float | None
     turnaround_s: float | None
     wall_s: float | None
 
@@ -111,13 +117,6 @@ def not_featurized_reasons(record: CampaignRecord) -> tuple[tuple[str, int, str]
     return tuple((reason, n, ", ".join(examples[reason][:3]) + (" …" if n > 3 else "")) for reason, n in ordered)
 
 
-def _seconds(label: Label) -> float | None:
-    """How long the labeler says the calculation took; None if it does not say."""
-    value = label.provenance.get("wall_s")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number and value is not None else None
-
-
 def _median(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if known else None
@@ -125,19 +124,44 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 def _cost(number: int, requests: Sequence[Request], labels: dict[str, Label]) -> CostRow:
     submitted = [r for r in requests if r.submitted_at is not None]
-    own = [labels[r.id] for r in requests if r.id in labels]
-    seconds = [s for s in map(_seconds, own) if s is not None]
+    held = [r.core_s for r in submitted if r.core_s is not None]
+    waited = [r.queued_s for r in submitted if r.queued_s is not None]
     spans = [(r.id, r.submitted_at, r.settled_at) for r in submitted]
     settled = [(i, a, b) for i, a, b in spans if a is not None and b is not None]
     wall = (max(b for _, _, b in settled) - min(a for _, a, _ in settled)).total_seconds() if settled else None
     return CostRow(
         round=number,
         n_jobs=len(submitted),
-        n_labels=len(own),
-        compute_s=math.fsum(seconds) if seconds else None,
-        per_label_s=_median(seconds),
+        n_labels=sum(r.id in labels for r in requests),
+        core_s=math.fsum(held) if held else None,
+        per_label_s=_median(r.core_s for r in submitted if r.id in labels),
+        queued_s=math.fsum(waited) if waited else None,
         turnaround_s=_median((b - a).total_seconds() for i, a, b in settled if i in labels),
         wall_s=wall,
+    )
+
+
+@dataclass(frozen=True)
+class OutlierRow:
+    """A label far from what was predicted of it."""
+
+    candidate: str
+    formula: str
+    value: float
+    mean: float
+    std: float
+
+
+def outlier_rows(record: CampaignRecord) -> tuple[OutlierRow, ...]:
+    """Labels of the target that a person should look at; a class is no number."""
+    if record.target.goal is Goal.CLASSIFY:
+        return ()
+    return tuple(
+        OutlierRow(
+            found.label.candidate_id, found.request.formula, found.label.value, found.request.mean, found.request.std
+        )
+        for found in surprises(record.requests, record.target_labels)
+        if found.request.mean is not None and found.request.std is not None
     )
 
 

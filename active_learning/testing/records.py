@@ -160,6 +160,9 @@ class _Draft:
                 planned_at=start,
                 submitted_at=start,
                 settled_at=self.clock,
+                cores=2,
+                queued_s=1.0,
+                ran_s=(self.clock - start).total_seconds() - 1.0,
                 **notes,
             )
         )

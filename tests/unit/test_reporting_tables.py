@@ -80,9 +80,11 @@ def test_costs_add_up():
     rows, total = tables.cost_rows(record)
     assert sum(row.n_jobs for row in rows) == total.n_jobs == len(record.requests)
     assert sum(row.n_labels for row in rows) == total.n_labels == len(record.labels)
-    seconds = [label.provenance["wall_s"] for label in record.labels]
-    assert total.compute_s == pytest.approx(sum(seconds))
-    assert total.per_label_s == pytest.approx(np.median(seconds))
+    assert total.core_s == pytest.approx(sum(2 * r.ran_s for r in record.requests))
+    assert total.core_s == pytest.approx(sum(row.core_s for row in rows))
+    labeled = [r for r in record.requests if r.state is RequestState.SUCCEEDED]
+    assert total.per_label_s == pytest.approx(np.median([2 * r.ran_s for r in labeled]))
+    assert total.queued_s == len(record.requests)
     turnaround = [
         (r.settled_at - r.submitted_at).total_seconds() for r in record.requests if r.state is RequestState.SUCCEEDED
     ]
@@ -92,11 +94,25 @@ def test_costs_add_up():
 
 def test_costs_that_nobody_measured_are_unknown_and_not_zero():
     record = example_record(n_rounds=1)
-    odd = [{}, {"wall_s": None}, {"wall_s": "long"}, {"wall_s": True}, {"wall_s": float("inf")}]
-    labels = tuple(replace(label, provenance=odd[i % 5]) for i, label in enumerate(record.labels))
-    total = tables.cost_rows(replace(record, labels=labels))[1]
-    assert (total.compute_s, total.per_label_s) == (None, None)
-    assert tables.cost_rows(example_record(n_rounds=0)) == ((), tables.CostRow(-1, 0, 0, None, None, None, None))
+    running = [
+        replace(r, state=RequestState.RUNNING, settled_at=None, ran_s=None, queued_s=None, failure=None)
+        for r in record.requests
+    ]
+    total = tables.cost_rows(replace(record, requests=tuple(running), labels=()))[1]
+    assert (total.core_s, total.per_label_s, total.queued_s) == (None, None, None)
+    assert tables.cost_rows(example_record(n_rounds=0)) == ((), tables.CostRow(-1, 0, 0, None, None, None, None, None))
+
+
+def test_labels_far_from_their_prediction_are_listed():
+    record = example_record()
+    asked = next(r for r in record.requests if r.state is RequestState.SUCCEEDED and r.mean is not None)
+    far = asked.mean + 7 * asked.std
+    labels = tuple(replace(x, value=far) if x.request_id == asked.id else x for x in record.labels)
+    rows = tables.outlier_rows(replace(record, labels=labels))
+    assert [(row.candidate, row.value) for row in rows if row.candidate == asked.candidate_id] == [
+        (asked.candidate_id, far)
+    ]
+    assert all(abs(row.value - row.mean) >= 5 * row.std for row in rows)
 
 
 def test_reasons_for_missing_features_are_counted():
