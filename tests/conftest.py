@@ -206,3 +206,24 @@ def write_campaign() -> WriteCampaign:
         return path
 
     return write
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """What a test counted: printed when all tests are over, whichever process ran it."""
+    return lambda text: record_property("said", text)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests said."""
+    said = [
+        f"{report.nodeid.rpartition('::')[2]}: {text}"
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        if report.when == "call"
+        for name, text in report.user_properties
+        if name == "said"
+    ]
+    if said:
+        terminalreporter.section("counted")
+        for line in said:
+            terminalreporter.write_line(line)

@@ -147,7 +147,12 @@ def wait_for_the_moment(watched: Watched, run: Any, aim: str | None, rng: random
 
 
 def attack(
-    tmp_path: Path, motherlode: Any, write_campaign: Any, start: Callable[[Path, str], Any], span_s: float
+    tmp_path: Path,
+    motherlode: Any,
+    write_campaign: Any,
+    start: Callable[[Path, str], Any],
+    span_s: float,
+    say: Callable[[str], None],
 ) -> None:
     """Kill a campaign that `start` starts N_KILLS times, let it end, and compare it with an undisturbed one."""
     undisturbed = Watched(write_campaign(tmp_path / "undisturbed", **CAMPAIGN))
@@ -167,7 +172,7 @@ def attack(
         kept = watched.labels()
         assert all(kept.get(key) == label for key, label in seen.items())
     jobs, helpers = (max(seconds) for seconds in zip(*lived, strict=True))
-    print(f"{N_KILLS} kills: {dict(hits)}; jobs outlived their campaign by {jobs:.2f} s, helpers by {helpers:.2f} s")
+    say(f"{N_KILLS} kills: {dict(hits)}; jobs outlived their campaign by {jobs:.2f} s, helpers by {helpers:.2f} s")
     end = start(watched.path, "the last").wait()
     assert end.status == 0, end.err
     assert watched.values() == undisturbed.values()
@@ -184,19 +189,19 @@ def attack(
 
 
 def test_a_campaign_killed_22_times_loses_no_label_runs_no_job_twice_and_ends_as_if_undisturbed(
-    tmp_path: Path, motherlode: Any, write_campaign: Any
+    tmp_path: Path, motherlode: Any, write_campaign: Any, say: Callable[[str], None]
 ) -> None:
     def start(path: Path, mark: str) -> Any:
         return motherlode.start("run", path, "--no-prefect", cwd=tmp_path, env={MARK: mark})
 
-    attack(tmp_path, motherlode, write_campaign, start, span_s=1.5)
+    attack(tmp_path, motherlode, write_campaign, start, 1.5, say)
 
 
 @pytest.mark.slow
 def test_the_same_holds_under_prefect(
-    tmp_path: Path, motherlode: Any, write_campaign: Any, prefect_home: dict[str, str]
+    tmp_path: Path, motherlode: Any, write_campaign: Any, prefect_home: dict[str, str], say: Callable[[str], None]
 ) -> None:
     def start(path: Path, mark: str) -> Any:
         return motherlode.cold("run", path, "--keep-server", cwd=tmp_path, env={MARK: mark} | prefect_home)
 
-    attack(tmp_path, motherlode, write_campaign, start, span_s=8.0)
+    attack(tmp_path, motherlode, write_campaign, start, 8.0, say)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_200_kills_beside_an_unruly_scheduler_cost_no_label_and_no_job_runs_twice(
-    tmp_path: Path, motherlode: Any, home: Path
+    tmp_path: Path, motherlode: Any, home: Path, say: Callable[[str], None]
 ) -> None:
     calm = tiny_campaign(tmp_path / "calm", name="calm", submitter={"kind": "inline"}, **CAMPAIGN)
     without_workers(Campaign.create(calm)).close()
@@ -71,7 +71,7 @@ def test_200_kills_beside_an_unruly_scheduler_cost_no_label_and_no_job_runs_twic
         states.update(request.state for request in facts.requests)
     submitted = launches(home)
     assert max(submitted.values()) == 1, f"submitted twice: {submitted.most_common(3)}"
-    print(
+    say(
         f"{dict(deaths)}; {ends} campaigns ended as if undisturbed; {len(submitted)} jobs, none submitted twice; "
         f"requests: {dict(states)}"
     )

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def submissions(cluster: SlurmCluster) -> Counter[str]:
 
 @pytest.mark.slow
 def test_30_kills_on_a_real_slurm_cost_no_label_and_no_job_is_submitted_twice(
-    tmp_path: Path, motherlode: Any, cluster: SlurmCluster
+    tmp_path: Path, motherlode: Any, cluster: SlurmCluster, say: Callable[[str], None]
 ) -> None:
     tables: dict[str, Any] = {
         "pool": {"kind": "active_learning.testing.fakes:TinyPool", "n": 60},
@@ -76,7 +76,7 @@ def test_30_kills_on_a_real_slurm_cost_no_label_and_no_job_is_submitted_twice(
     assert max(made.values()) == 1, f"submitted twice: {made.most_common(3)}"
     # A job that stood there alone and in an array would be one too many.
     assert made.total() == n_jobs
-    print(f"{dict(deaths)}; {n_ends} campaigns ended as if undisturbed; {n_jobs} jobs on SLURM, none submitted twice")
+    say(f"{dict(deaths)}; {n_ends} campaigns ended as if undisturbed; {n_jobs} jobs on SLURM, none submitted twice")
 
 
 @pytest.mark.slow
