@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -103,12 +104,14 @@ def test_a_folder_in_the_home_over_there_is_fine(
     options: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     folder = f"motherlode-test-{os.getpid()}"
-    request.addfinalizer(lambda: shutil.rmtree(Path.home() / folder, ignore_errors=True))
+    # sshd goes by the account, whatever HOME says here.
+    home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    request.addfinalizer(lambda: shutil.rmtree(home / folder, ignore_errors=True))
     submitter = Slurm(Slurm.Options.model_validate(options | {"directory": f"~/{folder}/jobs/"}))
     handle = submitter.submit(hpc_job(tmp_path / "job", "echo"))
     until(submitter, handle, JobPhase.ENDED)
     assert JobDirectory(tmp_path / "job").outcome() is not None
-    assert (Path.home() / folder / "jobs").is_dir()
+    assert (home / folder / "jobs").is_dir()
 
 
 def test_failures_come_back_with_their_reasons(submitter: Slurm, tmp_path: Path) -> None:
