@@ -5,9 +5,9 @@
 
 A job computes nothing: what is measured is the way to it. Beside each campaign stands what people do without one, with
 jobs of the same command: a loop of ``sbatch``, or ``xargs -P``. Of a campaign's wall time, from the first submission to
-the last label, `busy` is the share in which the job slots held a job; the campaign's own processor time is counted as
-well. SLURM is a real one of one node, started for this (tests/helpers/slurm_cluster.py). Writes
-benchmarks/results/throughput.json.
+the last label, `busy` is the share in which the job slots held a job. Its processor time is that of the whole command,
+pool, descriptors and first design included. SLURM is a real one of one node, started for this
+(tests/helpers/slurm_cluster.py). Writes benchmarks/results/throughput.json.
 """
 
 from __future__ import annotations
@@ -90,7 +90,6 @@ def _campaign(folder: Path, n_jobs: int, submitter: Mapping[str, Any]) -> Path:
 def _through_a_campaign(folder: Path, n_jobs: int, submitter: Mapping[str, Any]) -> dict[str, Any]:
     path = _campaign(folder, n_jobs, submitter)
     motherlode = [sys.executable, "-m", "flows.cli"]
-    # Pool, features and first design are not what is measured: a first tick with a budget of nothing would do it too.
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([*motherlode, "run", str(path), "--no-prefect"], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -109,7 +108,7 @@ def _through_a_campaign(folder: Path, n_jobs: int, submitter: Mapping[str, Any])
         "jobs_per_s": round(n_jobs / wall, 2),
         "submitted_per_s": round(n_jobs / max((submitted - begin).total_seconds(), 1e-3), 2),
         "busy": round(ran / (SLOTS * wall), 3),
-        "own_cpu_s_per_job": round(own / n_jobs, 4),
+        "command_cpu_s_per_job": round(own / n_jobs, 4),
     }
 
 
