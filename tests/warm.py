@@ -31,7 +31,7 @@ _MODULES = (
     "active_learning.acquisition.rules",
     "active_learning.selection.diverse",
     "active_learning.selection.fantasies",
-    "active_learning.submitters.processes",
+    "active_learning.submitters.processes.submitter",
     "active_learning.stopping.rules",
     "alembic.command",
 )

@@ -18,8 +18,8 @@ from active_learning.domain.job import Job, JobPhase, JobReport
 from active_learning.errors import BackendError, BackendSilent, TransientSubmitError
 from active_learning.jobs import JobDirectory
 from active_learning.submitters import this_machine
-from active_learning.submitters.guardian import GUARDIAN_FILE, Order
-from active_learning.submitters.guarding import check_job, import_paths, start_guardian, thread_limits
+from active_learning.submitters.guarded.guardian import GUARDIAN_FILE, Order
+from active_learning.submitters.guarded.guarding import check_job, import_paths, start_guardian, thread_limits
 from active_learning.submitters.process_birth import born
 
 __all__ = ["Local"]

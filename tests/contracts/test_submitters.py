@@ -29,13 +29,13 @@ class TestInline(SubmitterContract):
 class TestProcesses(SubmitterContract):
     @pytest.fixture
     def recipe(self) -> Recipe:
-        return "active_learning.submitters.processes:Processes", {"workers": 4, "grace": 0.5}
+        return "active_learning.submitters.processes.submitter:Processes", {"workers": 4, "grace": 0.5}
 
 
 class TestProcessesWithOneWorker(SubmitterContract):
     @pytest.fixture
     def recipe(self) -> Recipe:
-        return "active_learning.submitters.processes:Processes", {"workers": 1, "grace": 0.5}
+        return "active_learning.submitters.processes.submitter:Processes", {"workers": 1, "grace": 0.5}
 
 
 class Sound:
@@ -170,7 +170,7 @@ def test_a_refused_second_submission_keeps_the_law(make_job: Callable[..., Job],
 
 
 def test_the_built_in_submitters_say_that_their_jobs_die_with_the_process() -> None:
-    from active_learning.submitters.processes import Processes
+    from active_learning.submitters.processes.submitter import Processes
 
     assert isinstance(Inline(Inline.Options()), DiesWithProcess)
     assert isinstance(Processes(Processes.Options()), DiesWithProcess)

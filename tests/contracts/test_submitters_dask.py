@@ -25,4 +25,4 @@ class TestDask(SubmitterContract):
 
     @pytest.fixture
     def recipe(self, cluster: Cluster) -> Recipe:
-        return "active_learning.submitters.dask:Dask", {"address": cluster.address, "grace": 0.5}
+        return "active_learning.submitters.dask.submitter:Dask", {"address": cluster.address, "grace": 0.5}

@@ -36,7 +36,7 @@ class TestCommand(SubmitterContract):
     @pytest.fixture
     def recipe(self, tmp_path: Path) -> Recipe:
         queue = [sys.executable, "-I", "-S", home_queue.__file__, str(tmp_path / "queue")]
-        return "active_learning.submitters.command:Command", {
+        return "active_learning.submitters.command.submitter:Command", {
             "submit": [*queue, "submit", "{name}", "{seconds}", "{script}"],
             "status": [*queue, "list"],
             "cancel": [*queue, "cancel", "{handles}"],
@@ -54,7 +54,7 @@ class TestCommandWithoutNames(SubmitterContract):
     @pytest.fixture
     def recipe(self, tmp_path: Path) -> Recipe:
         queue = [sys.executable, "-I", "-S", home_queue.__file__, str(tmp_path / "queue")]
-        return "active_learning.submitters.command:Command", {
+        return "active_learning.submitters.command.submitter:Command", {
             "submit": [*queue, "submit", "{name}", "{seconds}", "{script}"],
             "status": [*queue, "list", "{handles}"],
             "cancel": [*queue, "cancel", "{handle}"],

@@ -17,7 +17,7 @@ __all__ = ["start_campaign", "submit_elsewhere"]
 # Not `fork`: what else runs in the process of the tests may have threads.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["doomed_campaigns", "active_learning.submitters.command", "active_learning.submitters.dask"]
+    ["doomed_campaigns", "active_learning.submitters.command.submitter", "active_learning.submitters.dask.submitter"]
 )
 
 

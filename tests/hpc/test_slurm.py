@@ -22,8 +22,8 @@ from active_learning.domain.job import Job, JobPhase, JobReport
 from active_learning.domain.label import FailureKind
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.batch_names import Handle, batch_name
-from active_learning.submitters.slurm import Slurm
+from active_learning.submitters.batch.names import Handle, batch_name
+from active_learning.submitters.batch.slurm import Slurm
 from active_learning.testing.submitters import Recipe, SubmitterContract, build_submitter
 from active_learning.testing.waiting import wait_for
 
@@ -78,7 +78,7 @@ class TestSlurm(SubmitterContract):
 
     @pytest.fixture
     def recipe(self, slurm: SlurmCluster) -> Recipe:
-        return "active_learning.submitters.slurm:Slurm", {}
+        return "active_learning.submitters.batch.slurm:Slurm", {}
 
 
 def test_a_job_finds_what_was_asked_for_it(slurm: SlurmCluster, tmp_path: Path) -> None:
@@ -350,7 +350,8 @@ def test_a_submission_that_outlives_the_killed_campaign_is_in_doubt_and_then_ado
     (programs / "sbatch").chmod(0o700)
     job = hpc_job(tmp_path / "job", "count_runs", {"file": str(tmp_path / "runs")})
     code = "import sys; from pathlib import Path; from active_learning.jobs import JobDirectory; "
-    code += "from active_learning.domain.job import Resources; from active_learning.submitters.slurm import Slurm; "
+    code += "from active_learning.domain.job import Resources; "
+    code += "from active_learning.submitters.batch.slurm import Slurm; "
     code += "Slurm(Slurm.Options()).submit(JobDirectory(Path(sys.argv[1])).job('job-1', Resources(300)))"
     environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "job")], env=environment) as campaign:
@@ -395,7 +396,7 @@ def test_a_copy_in_the_queue_counts_as_the_job(slurm: SlurmCluster, tmp_path: Pa
 
 
 def test_two_campaigns_of_one_name_do_not_take_each_others_jobs(slurm: SlurmCluster, tmp_path: Path) -> None:
-    submitter = build_submitter(("active_learning.submitters.slurm:Slurm", {}))
+    submitter = build_submitter(("active_learning.submitters.batch.slurm:Slurm", {}))
     mine, theirs = (hpc_job(tmp_path / folder, "echo", name="same-name-1") for folder in ("mine", "theirs"))
     handle = submitter.submit(theirs)
     assert submitter.find(mine) is None

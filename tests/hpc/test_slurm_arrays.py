@@ -16,8 +16,8 @@ from active_learning.domain.job import Job, JobPhase
 from active_learning.domain.label import FailureKind
 from active_learning.errors import BackendError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.batch_names import Handle
-from active_learning.submitters.slurm import Slurm
+from active_learning.submitters.batch.names import Handle
+from active_learning.submitters.batch.slurm import Slurm
 from active_learning.testing.waiting import wait_for
 
 PATIENCE_S = 120.0
@@ -83,7 +83,7 @@ import sys
 from pathlib import Path
 from active_learning.domain.job import Resources
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.slurm import Slurm
+from active_learning.submitters.batch.slurm import Slurm
 jobs = [JobDirectory(Path(sys.argv[1], name)).job(name, Resources(300.0)) for name in sys.argv[2:]]
 Slurm(Slurm.Options()).submit_many(jobs)
 """

@@ -22,8 +22,8 @@ from active_learning.domain.job import Job, JobPhase
 from active_learning.domain.label import FailureKind
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.batch_names import Handle, batch_name
-from active_learning.submitters.slurm import Slurm
+from active_learning.submitters.batch.names import Handle, batch_name
+from active_learning.submitters.batch.slurm import Slurm
 from active_learning.testing.submitters import Recipe, SubmitterContract
 from active_learning.testing.waiting import wait_for
 
@@ -70,7 +70,7 @@ class TestSlurmBySsh(SubmitterContract):
 
     @pytest.fixture
     def recipe(self, options: dict[str, Any]) -> Recipe:
-        return "active_learning.submitters.slurm:Slurm", options
+        return "active_learning.submitters.batch.slurm:Slurm", options
 
     @pytest.fixture(autouse=True)
     def _where(self, remote: Path) -> None:

@@ -22,7 +22,7 @@ from active_learning.errors import BackendError, TransientSubmitError, UserError
 from active_learning.jobs import JobDirectory
 from active_learning.jobs.runner import ALREADY_STARTED, execute
 from active_learning.labelers.manual import Manual
-from active_learning.submitters.person import Person
+from active_learning.submitters.person.submitter import Person
 from active_learning.testing.fakes import FakeClock, tiny_campaign, without_workers
 
 CRYSTAL = Crystal(((0, 2.0, 2.0), (2.0, 0, 2.0), (2.0, 2.0, 0)), ("F", "Li"), ((0, 0, 0), (0.5, 0.5, 0.5)))
@@ -143,7 +143,7 @@ def test_another_process_finds_and_answers(person: Person, tmp_path: Path) -> No
     job = job_of(LI_F, tmp_path)
     handle = person.submit(job)
     code = (
-        "import sys; from active_learning.submitters.person import Person;"
+        "import sys; from active_learning.submitters.person.submitter import Person;"
         "print(Person(Person.Options()).poll([sys.argv[1]])[sys.argv[1]].phase)"
     )
     done = subprocess.run([sys.executable, "-c", code, handle], capture_output=True, text=True, check=True)
@@ -257,7 +257,7 @@ def test_an_origin_that_is_an_attack_is_nowhere(person: Person, tmp_path: Path) 
 
 def test_a_campaign_asks_people_round_after_round_and_takes_answered_rows_away(tmp_path: Path) -> None:
     labeler = {"kind": "active_learning.labelers.manual:Manual", "unit": "eV"}
-    submitter = {"kind": "active_learning.submitters.person:Person"}
+    submitter = {"kind": "active_learning.submitters.person.submitter:Person"}
     file = tiny_campaign(tmp_path, labeler=labeler, submitter=submitter)
     campaign = without_workers(Campaign.create(file, clock=FakeClock()))
     asked: list[str] = []

@@ -11,7 +11,7 @@ from fake_batch import FakePrograms
 from active_learning.domain.job import Job, JobPhase, JobSpec, Resources
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.slurm import Slurm
+from active_learning.submitters.batch.slurm import Slurm
 
 NAMES = ("plain", "a  b", "$(touch hacked)", "two\nlines")
 

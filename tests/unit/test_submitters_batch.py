@@ -19,8 +19,8 @@ from active_learning.domain.job import Job, JobPhase, JobReport, JobSpec, Resour
 from active_learning.domain.label import FailureKind
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.batch_names import Handle, batch_name
-from active_learning.submitters.slurm import Slurm
+from active_learning.submitters.batch.names import Handle, batch_name
+from active_learning.submitters.batch.slurm import Slurm
 
 WHEN = "2026-11-23T14:42:59"
 

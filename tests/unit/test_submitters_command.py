@@ -28,10 +28,10 @@ from active_learning.domain.label import FailureKind
 from active_learning.domain.protocols import Cancels, DiesWithProcess
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters import submission, submission_process
-from active_learning.submitters.command import Command
-from active_learning.submitters.command_templates import fill
-from active_learning.submitters.programs import ask
+from active_learning.submitters.command import submission, submission_process
+from active_learning.submitters.command.programs import ask
+from active_learning.submitters.command.submitter import Command
+from active_learning.submitters.command.templates import fill
 from active_learning.testing.waiting import wait_for
 
 PATIENCE_S = 60.0
@@ -317,7 +317,7 @@ def test_a_program_that_leaves_another_behind_with_its_output_is_not_waited_for(
 
 def campaign_of(table: Mapping[str, Any], job: Job) -> BaseProcess:
     """A process that submits the job, when it has begun to."""
-    campaign = start_campaign(("active_learning.submitters.command:Command", table), job)
+    campaign = start_campaign(("active_learning.submitters.command.submitter:Command", table), job)
     wait_for("the submission to begin", (Path(job.directory) / "submitting").exists, PATIENCE_S)
     return campaign
 

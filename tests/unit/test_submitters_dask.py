@@ -26,8 +26,8 @@ from active_learning.testing.waiting import is_alive, wait_for
 
 distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 
-from active_learning.submitters import dask_task, dask_ticket  # noqa: E402 - needs what may not be there
-from active_learning.submitters.dask import Dask  # noqa: E402
+from active_learning.submitters.dask import task, ticket  # noqa: E402 - needs what may not be there
+from active_learning.submitters.dask.submitter import Dask  # noqa: E402
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 120.0
@@ -50,7 +50,7 @@ def mortal(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def recipe(cluster: Cluster) -> Recipe:
-    return "active_learning.submitters.dask:Dask", {"address": cluster.address, "grace": 0.5}
+    return "active_learning.submitters.dask.submitter:Dask", {"address": cluster.address, "grace": 0.5}
 
 
 def build(cluster: Cluster) -> Dask:
@@ -155,9 +155,9 @@ def test_a_submission_that_did_not_reach_the_scheduler_is_taken_back_and_done_ag
 ) -> None:
     job = make("stamps", {"seconds": 0})
     # All that a campaign did that was killed before its message went off.
-    dask_ticket.offer(Path(job.directory))
+    ticket.offer(Path(job.directory))
     assert submitter.find(job) is None
-    assert not dask_ticket.take(Path(job.directory)), "a late task could still run the job"
+    assert not ticket.take(Path(job.directory)), "a late task could still run the job"
     handle = submitter.submit(job)
     settle(submitter, handle)
     assert result(job)["end"] > 0
@@ -166,7 +166,7 @@ def test_a_submission_that_did_not_reach_the_scheduler_is_taken_back_and_done_ag
 def test_a_task_that_fails_by_itself_says_why(submitter: Dask, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make("stamps", {"seconds": 0})
     # Not made for this: it takes one argument.
-    monkeypatch.setattr(dask_task, "run", job_functions.fail)
+    monkeypatch.setattr(task, "run", job_functions.fail)
     (report,) = settle(submitter, submitter.submit(job))
     assert report.failure is not None
     assert report.failure.kind is FailureKind.NODE
@@ -180,7 +180,7 @@ def test_a_scheduler_that_refuses_a_job_says_why_and_the_job_may_be_submitted_ag
     job = make("stamps", {"seconds": 0})
     with monkeypatch.context() as patch:
         # The cluster knows no module of the tests.
-        patch.setattr(dask_task, "run", submit_elsewhere)
+        patch.setattr(task, "run", submit_elsewhere)
         with pytest.raises(TransientSubmitError, match="does not take the job: RuntimeError: Error during deserial"):
             submitter.submit(job)
     assert submitter.find(job) is None
@@ -189,12 +189,12 @@ def test_a_scheduler_that_refuses_a_job_says_why_and_the_job_may_be_submitted_ag
 
 
 def test_a_ticket_is_taken_once(tmp_path: Path) -> None:
-    assert dask_ticket.offer(tmp_path)
-    assert dask_ticket.take(tmp_path)
-    assert not dask_ticket.take(tmp_path)
-    assert not dask_ticket.void(tmp_path)
-    assert not dask_ticket.withdraw(tmp_path)
-    assert not dask_ticket.offer(tmp_path)
+    assert ticket.offer(tmp_path)
+    assert ticket.take(tmp_path)
+    assert not ticket.take(tmp_path)
+    assert not ticket.void(tmp_path)
+    assert not ticket.withdraw(tmp_path)
+    assert not ticket.offer(tmp_path)
 
 
 def test_campaigns_that_are_killed_at_any_moment_of_submitting_run_each_job_once(

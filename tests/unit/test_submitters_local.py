@@ -24,11 +24,12 @@ from active_learning.domain.label import FailureKind
 from active_learning.domain.protocols import Cancels, DiesWithProcess
 from active_learning.errors import BackendError, TransientSubmitError, UserError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters import guarding, local, this_machine
-from active_learning.submitters.guardian import GUARDIAN_FILE
+from active_learning.submitters import local, this_machine
+from active_learning.submitters.guarded import guarding
+from active_learning.submitters.guarded.guardian import GUARDIAN_FILE
+from active_learning.submitters.guarded.session_memory import session_memory_mb
 from active_learning.submitters.local import Local
 from active_learning.submitters.process_birth import born
-from active_learning.submitters.session_memory import session_memory_mb
 from active_learning.testing.waiting import is_alive, wait_for
 
 PATIENCE_S = 60.0
@@ -493,11 +494,13 @@ def test_campaigns_that_are_killed_at_any_moment_of_submitting_run_their_jobs_on
 
 
 def test_a_waiting_guardian_has_loaded_next_to_nothing() -> None:
-    code = "import sys; sys.path.append(sys.argv[1]); import active_learning.submitters.guardian; print(*sys.modules)"
+    code = "import sys; sys.path.append(sys.argv[1]); import active_learning.submitters.guarded.guardian as _; "
+    code += "print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code, str(Path(local.__file__).parents[2])]
     loaded = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     ours = {name for name in loaded if name.startswith("active_learning")}
-    assert ours == {"active_learning", "active_learning.submitters", "active_learning.submitters.guardian"}
+    rooms = {"active_learning", "active_learning.submitters", "active_learning.submitters.guarded"}
+    assert ours == rooms | {"active_learning.submitters.guarded.guardian"}
     assert loaded.isdisjoint({"numpy", "pydantic", "psutil", "dataclasses", "pathlib", "subprocess", "typing"})
 
 

@@ -12,9 +12,9 @@ from active_learning.domain.job import Job, JobPhase, JobReport, JobSpec, Resour
 from active_learning.domain.label import FailureKind
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.batch_names import batch_name
-from active_learning.submitters.pbs import Pbs
-from active_learning.submitters.sge import Sge
+from active_learning.submitters.batch.names import batch_name
+from active_learning.submitters.batch.pbs import Pbs
+from active_learning.submitters.batch.sge import Sge
 
 WHEN = "Mon Nov 23 14:42:59 2026"
 PBS_JOB = """\

@@ -20,7 +20,7 @@ from active_learning.domain.label import FailureKind
 from active_learning.errors import BackendError
 from active_learning.jobs import JobDirectory
 from active_learning.submitters import this_machine
-from active_learning.submitters.processes import Processes
+from active_learning.submitters.processes.submitter import Processes
 from active_learning.testing.waiting import is_alive, wait_for
 
 PATIENCE_S = 30.0
@@ -334,7 +334,7 @@ def test_an_interrupted_submission_does_not_lend_its_answer_to_the_next(
     refused, good = make("stamps", {"seconds": 0}, name="refused"), make("stamps", {"seconds": 0}, name="good")
     lock = this_machine.hold(Path(refused.directory))
     with monkeypatch.context() as patch:
-        patch.setattr("active_learning.submitters.processes.select.select", interrupt)
+        patch.setattr("active_learning.submitters.processes.submitter.select.select", interrupt)
         with pytest.raises(KeyboardInterrupt):
             processes.submit(refused)
     settle(processes, processes.submit(good))
@@ -381,7 +381,7 @@ CAMPAIGN = """
 import json, os, sys, time
 from pathlib import Path
 from active_learning.domain.job import Job, Resources
-from active_learning.submitters.processes import Processes
+from active_learning.submitters.processes.submitter import Processes
 
 print("main runs", flush=True)
 order = json.loads(Path(os.environ["ORDER"]).read_text())

@@ -10,10 +10,11 @@ from distributed import Status, Worker, get_worker
 
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.jobs import JobDirectory
-from active_learning.submitters import dask_ticket, this_machine
-from active_learning.submitters.guardian import Order
-from active_learning.submitters.guarding import import_paths, start_guardian, thread_limits
-from active_learning.submitters.session_memory import can_be_measured
+from active_learning.submitters import this_machine
+from active_learning.submitters.dask import ticket
+from active_learning.submitters.guarded.guardian import Order
+from active_learning.submitters.guarded.guarding import import_paths, start_guardian, thread_limits
+from active_learning.submitters.guarded.session_memory import can_be_measured
 
 __all__ = ["run"]
 
@@ -27,7 +28,7 @@ def run(directory: str, *, timeout_s: float, memory_mb: int | None, grace_s: flo
     It runs as a process with a guardian of its own, which end it if this worker dies, however it dies.
     """
     path = Path(directory)
-    if not dask_ticket.take(path):
+    if not ticket.take(path):
         _say_what_became_of_the_first_run(path)
         return
     order = Order(directory=directory, paths=import_paths(), timeout_s=timeout_s, memory_mb=memory_mb, grace_s=grace_s)
@@ -35,15 +36,15 @@ def run(directory: str, *, timeout_s: float, memory_mb: int | None, grace_s: flo
         _fail(path, "the worker's system does not say how much memory a job uses (no /proc): leave the limit out")
     else:
         _watch(path, order, threads)
-    dask_ticket.close(path)
+    ticket.close(path)
 
 
 def _say_what_became_of_the_first_run(path: Path) -> None:
     """Dask calls a second time when the worker of the first died; the job died with it, unless it had ended."""
-    if not dask_ticket.is_taken(path) or dask_ticket.is_over(path):
+    if not ticket.is_taken(path) or ticket.is_over(path):
         return
     _fail(path, "the job's Dask worker died; a job is not run a second time in its directory")
-    dask_ticket.close(path)
+    ticket.close(path)
 
 
 def _fail(path: Path, detail: str) -> None:

@@ -13,7 +13,7 @@ from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
 from active_learning.submitters import this_machine
-from active_learning.submitters.people_table import PeopleTable
+from active_learning.submitters.person.table import PeopleTable
 
 __all__ = ["Person"]
 

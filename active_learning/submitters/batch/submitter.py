@@ -21,13 +21,13 @@ from typing import ClassVar
 from active_learning.domain.job import Job, JobPhase, JobReport
 from active_learning.errors import BackendError, BackendSilent, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.batch_names import UNKNOWN_ID, UNTOLD, Handle, batch_name
-from active_learning.submitters.batch_options import BatchOptions
-from active_learning.submitters.batch_script import KILL_AFTER_S, SCRIPT, batch_script
-from active_learning.submitters.hosts import Answer, Host, ThisHost
-from active_learning.submitters.schedulers import Ask, Listed, Scheduler
-from active_learning.submitters.ssh import SshHost
-from active_learning.submitters.verdicts import has_outcome, verdict
+from active_learning.submitters.batch.hosts import Answer, Host, ThisHost
+from active_learning.submitters.batch.names import UNKNOWN_ID, UNTOLD, Handle, batch_name
+from active_learning.submitters.batch.options import BatchOptions
+from active_learning.submitters.batch.schedulers import Ask, Listed, Scheduler
+from active_learning.submitters.batch.script import KILL_AFTER_S, SCRIPT, batch_script
+from active_learning.submitters.batch.ssh import SshHost
+from active_learning.submitters.batch.verdicts import has_outcome, verdict
 
 __all__ = ["Batch", "keep", "known_handle", "locked"]
 

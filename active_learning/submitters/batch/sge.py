@@ -14,11 +14,11 @@ from qtoolkit.io.sge import SGEIO
 from active_learning.domain.job import JobPhase
 from active_learning.domain.label import FailureKind
 from active_learning.errors import BackendError, BackendSilent
-from active_learning.submitters.batch import Batch
-from active_learning.submitters.batch_options import BatchOptions, Word
-from active_learning.submitters.batch_script import OUTPUT, SCRIPT
-from active_learning.submitters.hosts import CANNOT_RUN, Answer
-from active_learning.submitters.schedulers import Ask, Listed, Run, Saying, Scheduler, id_in, mebibytes, who_am_i
+from active_learning.submitters.batch.hosts import CANNOT_RUN, Answer
+from active_learning.submitters.batch.options import BatchOptions, Word
+from active_learning.submitters.batch.schedulers import Ask, Listed, Run, Saying, Scheduler, id_in, mebibytes, who_am_i
+from active_learning.submitters.batch.script import OUTPUT, SCRIPT
+from active_learning.submitters.batch.submitter import Batch
 
 __all__ = ["Sge", "SgeCommands"]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from active_learning.errors import BackendError
-from active_learning.submitters.batch_script import SCRIPT
-from active_learning.submitters.hosts import Answer, run_program
-from active_learning.submitters.staging import pack, unpack
+from active_learning.submitters.batch.hosts import Answer, run_program
+from active_learning.submitters.batch.script import SCRIPT
+from active_learning.submitters.batch.staging import pack, unpack
 
 __all__ = ["SshHost"]
 

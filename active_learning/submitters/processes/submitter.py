@@ -29,7 +29,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from active_learning.submitters.supervisor import main
+from active_learning.submitters.processes.supervisor import main
 main(sys.argv[2])
 """
 _ANSWER_WITHIN_S = 120.0

@@ -27,7 +27,7 @@ _JOB = """
 import json, sys
 settings = json.loads(sys.argv[1])
 sys.path[:] = settings["paths"]
-from active_learning.submitters.guarded_job import main
+from active_learning.submitters.guarded.guarded_job import main
 main(settings)
 """
 
@@ -228,7 +228,7 @@ class _Guardian:
             self._look_at_memory(pid, now)
 
     def _look_at_memory(self, pid: int, now: float) -> None:
-        from active_learning.submitters.session_memory import session_memory_mb
+        from active_learning.submitters.guarded.session_memory import session_memory_mb
 
         limit = self._order.memory_mb
         assert limit is not None

@@ -19,10 +19,10 @@ from typing import Protocol
 from active_learning.domain.job import Job, Resources
 from active_learning.errors import BackendSilent, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.batch import Batch, keep, known_handle, locked
-from active_learning.submitters.batch_names import batch_name
-from active_learning.submitters.batch_script import SCRIPT
-from active_learning.submitters.schedulers import Scheduler
+from active_learning.submitters.batch.names import batch_name
+from active_learning.submitters.batch.schedulers import Scheduler
+from active_learning.submitters.batch.script import SCRIPT
+from active_learning.submitters.batch.submitter import Batch, keep, known_handle, locked
 
 __all__ = ["BatchWithArrays", "SchedulerWithArrays"]
 

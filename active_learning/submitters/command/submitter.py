@@ -13,11 +13,11 @@ from active_learning.domain.job import Job, JobPhase, JobReport
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendError, BackendSilent, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.command_options import CommandOptions
-from active_learning.submitters.command_templates import fill, placeholders
-from active_learning.submitters.programs import ask
-from active_learning.submitters.submission import Fate, look, run
-from active_learning.submitters.submission_process import OUTPUT, RECORD
+from active_learning.submitters.command.options import CommandOptions
+from active_learning.submitters.command.programs import ask
+from active_learning.submitters.command.submission import Fate, look, run
+from active_learning.submitters.command.submission_process import OUTPUT, RECORD
+from active_learning.submitters.command.templates import fill, placeholders
 
 __all__ = ["Command"]
 

@@ -26,7 +26,7 @@ from active_learning.errors import BackendError
 from active_learning.jobs import JobDirectory
 from active_learning.jobs.runner import ALREADY_STARTED
 from active_learning.submitters import this_machine
-from active_learning.submitters.job_process import run_and_exit
+from active_learning.submitters.processes.job_process import run_and_exit
 from active_learning.submitters.sessions import kill_session, signal_session
 
 __all__ = ["Supervisor", "main"]

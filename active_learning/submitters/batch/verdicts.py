@@ -10,8 +10,8 @@ from pathlib import Path
 from active_learning.domain.job import JobPhase, JobReport
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.batch_script import OUTPUT, Ending, read_ending
-from active_learning.submitters.schedulers import Listed, Saying
+from active_learning.submitters.batch.schedulers import Listed, Saying
+from active_learning.submitters.batch.script import OUTPUT, Ending, read_ending
 
 __all__ = ["has_outcome", "verdict"]
 

@@ -12,10 +12,10 @@ from qtoolkit.io.slurm import SlurmIO, SlurmState
 from active_learning.domain.job import JobPhase
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendError, BackendSilent
-from active_learning.submitters.batch_arrays import BatchWithArrays
-from active_learning.submitters.batch_script import OUTPUT, SCRIPT
-from active_learning.submitters.hosts import CANNOT_RUN, Answer
-from active_learning.submitters.schedulers import Ask, Listed, Run, Saying, id_in, mebibytes, who_am_i
+from active_learning.submitters.batch.arrays import BatchWithArrays
+from active_learning.submitters.batch.hosts import CANNOT_RUN, Answer
+from active_learning.submitters.batch.schedulers import Ask, Listed, Run, Saying, id_in, mebibytes, who_am_i
+from active_learning.submitters.batch.script import OUTPUT, SCRIPT
 
 __all__ = ["Slurm", "SlurmCommands"]
 

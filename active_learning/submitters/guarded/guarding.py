@@ -12,8 +12,8 @@ from pathlib import Path
 from active_learning.domain.job import Job
 from active_learning.errors import BackendError, UserError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters.guardian import Order
-from active_learning.submitters.session_memory import can_be_measured
+from active_learning.submitters.guarded.guardian import Order
+from active_learning.submitters.guarded.session_memory import can_be_measured
 
 __all__ = ["check_job", "import_paths", "start_guardian", "thread_limits"]
 
@@ -22,7 +22,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from active_learning.submitters.guardian import main
+from active_learning.submitters.guarded.guardian import main
 main(sys.argv[2])
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from active_learning.errors import BackendError
-from active_learning.submitters.batch_script import SCRIPT
+from active_learning.submitters.batch.script import SCRIPT
 
 __all__ = ["KEPT_HERE", "pack", "unpack"]
 

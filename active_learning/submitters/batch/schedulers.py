@@ -13,7 +13,7 @@ from qtoolkit.core.exceptions import OutputParsingError
 from active_learning.domain.job import JobPhase
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendSilent
-from active_learning.submitters.hosts import Answer
+from active_learning.submitters.batch.hosts import Answer
 
 __all__ = ["Ask", "Listed", "Run", "Saying", "Scheduler", "id_in", "mebibytes", "who_am_i"]
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters import submission_process
-from active_learning.submitters.submission_process import ERRORS, OUTPUT, RECORD
+from active_learning.submitters.command import submission_process
+from active_learning.submitters.command.submission_process import ERRORS, OUTPUT, RECORD
 
 __all__ = ["Fate", "Submission", "look", "run"]
 

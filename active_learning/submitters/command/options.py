@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from active_learning.domain import options
-from active_learning.submitters.command_templates import check_template, placeholders
+from active_learning.submitters.command.templates import check_template, placeholders
 
 __all__ = ["CommandOptions"]
 

@@ -14,8 +14,9 @@ from active_learning.domain.job import Job, JobPhase, JobReport
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendError, BackendSilent, TransientSubmitError
 from active_learning.jobs import JobDirectory
-from active_learning.submitters import dask_task, dask_ticket, this_machine
-from active_learning.submitters.guarding import check_job
+from active_learning.submitters import this_machine
+from active_learning.submitters.dask import task, ticket
+from active_learning.submitters.guarded.guarding import check_job
 
 __all__ = ["Dask"]
 
@@ -56,7 +57,7 @@ class Dask:
         """
         check_job(job)
         directory = Path(job.directory)
-        if not dask_ticket.offer(directory):
+        if not ticket.offer(directory):
             return str(directory)
         try:
             with self._client() as client:
@@ -68,8 +69,8 @@ class Dask:
 
     def _publish(self, client: Client, job: Job) -> None:
         key = _key(str(job.directory))
-        task = client.submit(
-            dask_task.run,
+        future = client.submit(
+            task.run,
             str(job.directory),
             timeout_s=job.resources.timeout_s,
             memory_mb=job.resources.memory_mb,
@@ -79,11 +80,11 @@ class Dask:
             pure=False,
             retries=0,
         )
-        client.publish_dataset(task, name=key, override=True)
+        client.publish_dataset(future, name=key, override=True)
         handle = str(job.directory)
-        if _states(client, [handle])[handle] is None and dask_ticket.withdraw(Path(handle)):
+        if _states(client, [handle])[handle] is None and ticket.withdraw(Path(handle)):
             client.unpublish_dataset(key)
-            error = task.exception(timeout=self.options.answer_within)
+            error = future.exception(timeout=self.options.answer_within)
             raise TransientSubmitError(f"the Dask scheduler does not take the job: {_text(error)}")
 
     def find(self, job: Job) -> str | None:
@@ -96,12 +97,12 @@ class Dask:
         """
         directory = Path(job.directory)
         try:
-            if dask_ticket.is_taken(directory) or dask_ticket.is_over(directory):
+            if ticket.is_taken(directory) or ticket.is_over(directory):
                 return str(directory)
             with self._client() as client:
                 is_known = _states(client, [str(directory)])[str(directory)] is not None
             # A task that the scheduler forgot may be on its way in a worker: without the ticket it does nothing.
-            is_gone = not is_known and (dask_ticket.withdraw(directory) or not dask_ticket.is_taken(directory))
+            is_gone = not is_known and (ticket.withdraw(directory) or not ticket.is_taken(directory))
         except OSError as error:
             raise BackendError(f"cannot look into {directory}: {error.strerror}") from error
         return None if is_gone else str(directory)
@@ -133,7 +134,7 @@ class Dask:
         """
         alive = [handle for handle in handles if _report_of_ended(handle) is None]
         for handle in alive:
-            dask_ticket.void(Path(handle))
+            ticket.void(Path(handle))
         if alive:
             with self._client() as client:
                 for handle in alive:
@@ -180,7 +181,7 @@ def _report_of_ended(handle: str) -> JobReport | None:
     """The report of a job whose directory says that it ended; None if it does not."""
     directory = Path(handle)
     try:
-        return this_machine.report(handle) if dask_ticket.is_over(directory) else None
+        return this_machine.report(handle) if ticket.is_over(directory) else None
     except (FileNotFoundError, NotADirectoryError):
         # Removed, and its end with it; or the shared file system is not there now.
         return JobReport(JobPhase.ENDED if directory.parent.is_dir() else JobPhase.UNKNOWN)
@@ -202,13 +203,13 @@ def _report(client: Client, handle: str, state: str | None, within_s: float) -> 
 
 def _note_error(client: Client, handle: str, within_s: float) -> JobReport:
     """Keep why Dask could not run a task; our own function raises nothing for what a job does."""
-    task = client.get_dataset(_key(handle), default=None)
-    why = "its error is forgotten" if task is None else _text(task.exception(timeout=within_s))
+    future = client.get_dataset(_key(handle), default=None)
+    why = "its error is forgotten" if future is None else _text(future.exception(timeout=within_s))
     failure = Failure(FailureKind.NODE, f"Dask could not run the job: {why}")
     directory = Path(handle)
-    dask_ticket.void(directory)
+    ticket.void(directory)
     this_machine.note_failure(directory, failure)
-    dask_ticket.close(directory)
+    ticket.close(directory)
     return JobReport(JobPhase.ENDED, failure)
 
 

@@ -13,10 +13,10 @@ from qtoolkit.io.pbs import PBSIO, PBSState
 from active_learning.domain.job import JobPhase
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendError, BackendSilent
-from active_learning.submitters.batch import Batch
-from active_learning.submitters.batch_script import OUTPUT, SCRIPT
-from active_learning.submitters.hosts import CANNOT_RUN, Answer
-from active_learning.submitters.schedulers import Ask, Listed, Run, Saying, Scheduler, id_in, mebibytes
+from active_learning.submitters.batch.hosts import CANNOT_RUN, Answer
+from active_learning.submitters.batch.schedulers import Ask, Listed, Run, Saying, Scheduler, id_in, mebibytes
+from active_learning.submitters.batch.script import OUTPUT, SCRIPT
+from active_learning.submitters.batch.submitter import Batch
 
 __all__ = ["Pbs", "PbsCommands"]
 
