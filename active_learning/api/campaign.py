@@ -80,7 +80,7 @@ class Campaign:
             )
         spec = campaign.kit.spec.model_dump(mode="json")
         if not campaign.store.create(spec, campaign.clock.now()):
-            campaign._refuse_fixed_changes()
+            campaign.refuse_fixed_changes()
         return campaign
 
     @classmethod
@@ -126,7 +126,14 @@ class Campaign:
         """The campaign's name."""
         return self.kit.spec.name
 
-    def _refuse_fixed_changes(self) -> dict[str, bool]:
+    def refuse_fixed_changes(self) -> dict[str, bool]:
+        """What changed in the file since the campaign started: key -> whether it may not; this raises if one may not.
+
+        Raises
+        ------
+        SpecChanged
+            Naming what must be put back.
+        """
         facts = self.store.read()
         stored = type(self.kit.spec).model_validate(facts.spec)
         changed = self.kit.spec.changed(stored)
@@ -163,7 +170,7 @@ class Campaign:
 
     def _take_over(self, bench: Workbench) -> None:
         """Note a changed file and new versions; a changed file may reopen a campaign that had stopped."""
-        changed = self._refuse_fixed_changes()
+        changed = self.refuse_fixed_changes()
         facts = self.store.read()
         versions = _versions()
         if not changed and facts.versions == versions:

@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from active_learning.api.campaign import Campaign
 from active_learning.api.estimating import described, estimate_features, in_words
 from active_learning.config import read_campaign_file
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.job import Resources
 from active_learning.domain.label import Failure
-from active_learning.domain.protocols import AnsweredByPeople, KnowsLabels, Labeler, References
+from active_learning.domain.protocols import AnsweredByPeople, Greets, KnowsLabels, Labeler, References
 from active_learning.domain.seeds import rng_for
 from active_learning.engine.assembly import Kit, assemble
 from active_learning.engine.pool_file import PoolFile, write_pool
 from active_learning.engine.rehearsal import rehearse
 from active_learning.engine.workbench import ENERGY
-from active_learning.errors import ContractError, UserError
+from active_learning.errors import BackendError, ContractError, SpecChanged, UserError
 from active_learning.jobs import JobDirectory
 from active_learning.jobs.runner import execute
 from active_learning.store import Blobs
@@ -58,6 +59,8 @@ def check(path: Path, *, try_label: bool = False) -> Iterator[Finding]:
     if (fault := _workdir(file.workdir())) is not None:
         yield fault
         return
+    if kit.spec.store == "sqlite" and (file.workdir() / "campaign.db").is_file():
+        yield _begun(path)
     if not (kit.rules.any or kit.rules.all):
         yield Finding("stopping", "no rule: the campaign ends when the whole pool is labeled")
     with tempfile.TemporaryDirectory(prefix=".check-", dir=_place(file.workdir())) as folder:
@@ -71,6 +74,7 @@ def check(path: Path, *, try_label: bool = False) -> Iterator[Finding]:
         yield from _labeler(kit, note["elements"], sample)
         yield from _features(kit, pool, sample, Path(folder))
         yield _rehearsed(kit, Path(folder))
+        yield from _submitter(kit)
         if try_label and isinstance(kit.submitter, AnsweredByPeople):
             yield Finding("label", "people answer: there is no calculation to try")
         elif try_label:
@@ -93,6 +97,16 @@ def _workdir(workdir: Path) -> Finding | None:
         return Finding("workdir", message, True)
 
 
+def _begun(path: Path) -> Finding:
+    """Whether the campaign, which has started, may go on with this file."""
+    with Campaign.open(path) as campaign:
+        try:
+            campaign.refuse_fixed_changes()
+        except SpecChanged as error:
+            return Finding("file", str(error), True)
+        return Finding("file", f"the campaign has started, and may go on: {len(campaign.store.read().labels)} labels")
+
+
 def _pool(kit: Kit, blobs: Blobs) -> tuple[dict[str, Any], Finding]:
     started = time.perf_counter()
     note = write_pool(kit.pool.read(), blobs)
@@ -110,7 +124,7 @@ def _labeler(kit: Kit, elements: Sequence[str], sample: list[Candidate]) -> Iter
     for reason in dict.fromkeys(unsupported.values()):
         symbols = ", ".join(symbol for symbol, why in unsupported.items() if why == reason)
         yield Finding("labeler", f"{symbols}: {reason}", True)
-    if isinstance(kit.labeler, References):
+    if isinstance(kit.labeler, References) and not unsupported:
         try:
             references = kit.labeler.references(elements)
         except UserError as error:
@@ -170,6 +184,15 @@ def _for_trial(kit: Kit, candidate: Candidate) -> Labeler:
     if isinstance(labeler, References) and labeler.references(candidate.elements):
         labeler = labeler.for_property(ENERGY)  # type: ignore[attr-defined]
     return labeler
+
+
+def _submitter(kit: Kit) -> Iterator[Finding]:
+    """Whether the backend is there."""
+    if isinstance(kit.submitter, Greets):
+        try:
+            yield Finding("submitter", kit.submitter.greet())
+        except BackendError as error:
+            yield Finding("submitter", str(error), True)
 
 
 def _features(kit: Kit, pool: PoolFile, sample: list[Candidate], folder: Path) -> Iterator[Finding]:

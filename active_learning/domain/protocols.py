@@ -61,6 +61,7 @@ __all__ = [
     "FeaturePart",
     "Featurizer",
     "FittedSurrogate",
+    "Greets",
     "HasDraws",
     "HasHeldOut",
     "HasImportances",
@@ -310,6 +311,20 @@ class Cancels(Protocol):
 
     def cancel(self, handles: Sequence[str]) -> None:
         """End these jobs; unknown or ended ones are left alone."""
+
+
+@runtime_checkable
+class Greets(Protocol):
+    """A submitter whose backend can be asked, before any job is launched, whether it is there."""
+
+    def greet(self) -> str:
+        """What `motherlode check` tells of the backend, in a line.
+
+        Raises
+        ------
+        BackendError
+            If it cannot be reached or does not answer.
+        """
 
 
 @runtime_checkable

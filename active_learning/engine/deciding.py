@@ -208,7 +208,7 @@ def _failed_reference(snapshot: CampaignSnapshot) -> do.Fail | None:
         if request.purpose is Purpose.REFERENCE:
             return do.Fail(
                 f"The reference calculation of {request.formula} failed: {_why(request)}"
-                " Without it no formation energy can be had: leave the element out, or repair the calculator."
+                f" Without it no formation energy can be had: {_way_out(request)}."
             )
     return None
 
@@ -243,6 +243,17 @@ def _why(request: Request) -> str:
     if request.failure is None:
         return "its job was lost again and again."
     return f"{request.failure.kind}: {request.failure.detail.rstrip('.')}."
+
+
+def _way_out(reference: Request) -> str:
+    kind = reference.failure and reference.failure.kind
+    match kind:
+        case FailureKind.OUT_OF_MEMORY:
+            return "let jobs have more 'memory' in [requests]"
+        case FailureKind.TIMEOUT:
+            return "let jobs have more time, by 'timeout' in [requests]"
+        case _:
+            return "leave the element out, or repair the calculation"
 
 
 def _wait(snapshot: CampaignSnapshot) -> do.Action:

@@ -235,6 +235,26 @@ def test_a_workdir_that_cannot_be_written_is_found_by_check_and_by_run(
     refused(motherlode("run", path, "--no-prefect", cwd=tmp_path), 2, "The workdir", workdir)
 
 
+def test_a_campaign_that_started_is_checked_against_what_it_started_with(
+    motherlode: Any, tmp_path: Path, write_campaign: Any
+) -> None:
+    path = write_campaign(tmp_path)
+    assert motherlode("tick", path, "--no-prefect", cwd=tmp_path).status == 0
+    assert "the campaign has started, and may go on" in motherlode("check", path, cwd=tmp_path).out
+    path = write_campaign(tmp_path, labeler={"kind": "ase", "calculator": "emt", "relax": "positions"})
+    refused(motherlode("check", path, cwd=tmp_path), 2, "[labeler] changed since campaign", "1 thing to put right")
+
+
+def test_a_backend_that_is_not_there_is_found_by_check(motherlode: Any, tmp_path: Path, write_campaign: Any) -> None:
+    queue = {"kind": "command", "submit": ["true", "{script}"], "cancel": ["true", "{handle}"]}
+    patterns = {"status_pattern": r"(?P<id>\d+) (?P<name>\S+) (?P<state>\S+)", "handle_pattern": r"(\d+)"}
+    states = {"states": {"R": "running"}}
+    path = write_campaign(tmp_path, submitter=queue | patterns | states | {"status": ["false"]})
+    refused(motherlode("check", path, cwd=tmp_path), 2, "submitter false ended with status 1", "1 thing to put right")
+    path = write_campaign(tmp_path, submitter=queue | patterns | states | {"status": ["echo", "7 other R"]})
+    assert "the status command answers; jobs that it lists: 1" in motherlode("check", path, cwd=tmp_path).out
+
+
 def test_labels_are_told_once_and_conflicts_refused(motherlode: Any, tmp_path: Path, write_campaign: Any) -> None:
     path = write_campaign(tmp_path)
     assert motherlode("tick", path, "--no-prefect", cwd=tmp_path).status == 0

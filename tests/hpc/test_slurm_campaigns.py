@@ -22,6 +22,7 @@ from active_learning.config import read_campaign_file
 from active_learning.domain.request import Purpose, RequestState
 from active_learning.engine.assembly import assemble
 from active_learning.testing.fakes import tiny_campaign, without_workers
+from active_learning.testing.waiting import wait_for
 
 N_KILLS = 30
 LONGEST_S = 1.0
@@ -126,6 +127,89 @@ def test_a_campaign_is_labeled_by_pw_x_through_sbatch_under_prefect(
         assert request.ran_s > 0
     assert status["cost"]["used_core_s"] > 0
     assert {r.formula for r in facts.requests if r.purpose is Purpose.REFERENCE} == {"Al", "Mg"}
+
+
+PROGRAM = """
+import json, os, sys, time
+from pathlib import Path
+formula = json.loads(Path("candidate.json").read_text())["formula"]
+match formula:
+    case "Al":
+        sys.exit("the program does not like Al")
+    case "Cu":
+        Path("labels.json").write_text('{"failure": {"kind": "unconverged", "detail": "100 cycles"}}')
+    case "Ag":
+        Path("running-Ag").touch()
+        time.sleep(600)
+    case "Au":
+        time.sleep(600)
+    case "Ni":
+        hoard = bytearray(os.urandom(900_000_000))
+        time.sleep(60)
+    case "Pd":
+        Path("labels.json").write_text('{"properties": {"number": NaN}}')
+    case _:
+        Path("labels.json").write_text('{"properties": {"number": 1.5}}')
+"""
+
+
+@pytest.mark.slow
+def test_of_jobs_that_end_badly_each_is_reported_as_what_it_is(
+    tmp_path: Path, motherlode: Any, cluster: SlurmCluster
+) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "pool.csv").write_text("formula\n" + "\n".join(["Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt", "Fe"]))
+    file = tmp_path / "bad-ends.toml"
+    file.write_text(
+        """
+        name = "bad-ends"
+        target = { property = "number", goal = "maximize" }
+        pool = { kind = "table", path = "pool.csv" }
+        features = { kind = "matminer", sets = ["magpie"] }
+        surrogate = { kind = "extra_trees", n_trees = 10 }
+        rounds = { initial = 8, batch_size = 1, max_in_flight = 8 }
+        submitter = { kind = "slurm" }
+        requests = { timeout = "20 s", memory = "500 MB", poll = 0.5, retries = 0 }
+        stopping = { any = [{ kind = "labels", max = 8 }] }
+
+        [labeler]
+        kind = "script"
+        command = ["{python}", "program.py"]
+        files = ["program.py"]
+        format = "none"
+        properties = { number = "1" }
+        """
+    )
+    env = {"SLURM_CONF": str(cluster.config)}
+    run = motherlode.cold("run", file, "--no-prefect", cwd=tmp_path, env=env)
+    running = "bad-ends.campaign/jobs/*/running-Ag"
+    wait_for("the job of Ag to run", lambda: any(tmp_path.glob(running)), 120)
+    with Campaign.open(file) as campaign:
+        (handle,) = (r.handle for r in campaign.store.read().requests if r.formula == "Ag")
+    assert handle is not None
+    assert cluster.run("scancel", handle.split()[0]).returncode == 0
+    end = run.wait(300)
+    assert end.status == 0, end.err
+    with Campaign.open(file) as campaign:
+        facts = campaign.store.read()
+        status = campaign.status()
+    failures = {r.formula: r.failure for r in facts.requests if r.failure is not None}
+    assert {formula: str(failure.kind) for formula, failure in failures.items()} == {
+        "Al": "crashed",
+        "Cu": "unconverged",
+        "Ag": "cancelled",
+        "Au": "timeout",
+        "Ni": "out_of_memory",
+        "Pd": "unparsable",
+    }
+    assert "does not like Al" in failures["Al"].detail
+    assert {label.candidate_id for label in facts.labels} == {
+        r.candidate_id for r in facts.requests if r.formula in ("Pt", "Fe")
+    }
+    report = (file.parent / "bad-ends.campaign" / "report.html").read_text()
+    for said in ("crashed", "unconverged", "cancelled", "timeout", "out_of_memory", "unparsable"):
+        assert said in report, said
+    assert status["n_failed"] == 6
 
 
 def test_the_file_of_the_example_goes_to_slurm_by_changing_one_table(tmp_path: Path) -> None:

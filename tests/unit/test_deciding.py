@@ -124,6 +124,16 @@ def test_a_reference_that_failed_for_good_ends_the_campaign_once_nothing_runs() 
     action = next_action(snapshot(*failed, n_rounds=0))
     assert isinstance(action, do.Fail)
     assert "The reference calculation of Al failed: crashed: told to fail." in action.reason
+    assert action.reason.endswith("leave the element out, or repair the calculation.")
+
+
+@pytest.mark.parametrize(("kind", "key"), [(FailureKind.OUT_OF_MEMORY, "memory"), (FailureKind.TIMEOUT, "timeout")])
+def test_a_reference_that_lacked_something_says_which_key_gives_it(kind: FailureKind, key: str) -> None:
+    attempts = [request("Al", "FAILED", number, reference=True) for number in (1, 2)]
+    failed = [replace(attempt, failure=Failure(kind, "not enough")) for attempt in attempts]
+    action = next_action(snapshot(*failed, n_rounds=0))
+    assert isinstance(action, do.Fail)
+    assert f"'{key}'" in action.reason
 
 
 def test_a_failure_is_tried_again_as_often_as_the_settings_say() -> None:

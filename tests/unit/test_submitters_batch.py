@@ -141,6 +141,14 @@ def test_the_script_asks_for_what_the_job_needs_and_says_nothing_else(programs: 
     assert str(tmp_path) not in "\n".join(lines)
 
 
+def test_a_queue_is_asked_whether_it_is_there(programs: FakePrograms) -> None:
+    programs.answer("squeue", "")
+    assert slurm().greet() == "SLURM answers"
+    programs.answer("squeue", "", status=1, err="slurm_load_jobs error: Unable to contact slurm controller")
+    with pytest.raises(BackendError, match="Unable to contact slurm controller"):
+        slurm().greet()
+
+
 def test_what_the_users_environment_says_to_slurm_does_not_change_what_is_asked(
     programs: FakePrograms, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -271,11 +271,14 @@ def test_a_lost_scheduler_makes_all_unknown_and_nothing_certain(mortal: Cluster,
     running, waiting, late = (make("family", name="running"), *(make("stamps", {"seconds": 0}, name=n) for n in "ab"))
     handles = [submitter.submit(running)]
     pids = pids_of(running)
+    assert submitter.greet().endswith("answers: 1 workers are there")
     handles.append(submitter.submit(waiting))
     os.kill(mortal.scheduler.pid, signal.SIGKILL)
     assert submitter.poll(handles) == dict.fromkeys(handles, JobReport(JobPhase.UNKNOWN))
     with pytest.raises(BackendError, match="cannot reach the Dask scheduler at tcp://127"):
         submitter.find(waiting)
+    with pytest.raises(BackendError, match="cannot reach the Dask scheduler at tcp://127"):
+        submitter.greet()
     with pytest.raises(TransientSubmitError, match="cannot reach the Dask scheduler"):
         submitter.submit(late)
     # Its workers give up without it, and what they run ends with them.

@@ -127,6 +127,17 @@ class Batch(ABC):
     def _listed(self, ids: Sequence[str]) -> list[Listed]:
         return self._scheduler.listed(self._run, ids=ids)
 
+    def greet(self) -> str:
+        """Ask the queue for a job that is not there.
+
+        Raises
+        ------
+        BackendError
+            If it does not answer.
+        """
+        self._scheduler.listed(self._run, name="motherlode-check")
+        return f"{self._scheduler.title} answers" + (f" on {self.options.host}" if self.options.host else "")
+
     def find(self, job: Job) -> str | None:
         """The handle of a job, by what its directory knows, by its name in the queue, or by having started.
 

@@ -65,6 +65,16 @@ class Command:
             )
         return f"{number} {job.name}"
 
+    def greet(self) -> str:
+        """Run the status command, without the number of any job.
+
+        Raises
+        ------
+        BackendError
+            If it fails, or does not end in time.
+        """
+        return f"the status command answers; jobs that it lists: {len(self._list(()))}"
+
     def find(self, job: Job) -> str | None:
         """The handle of a job that the submit command launched, as its output or the queue's list says.
 

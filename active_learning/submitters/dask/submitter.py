@@ -87,6 +87,18 @@ class Dask:
             error = future.exception(timeout=self.options.answer_within)
             raise TransientSubmitError(f"the Dask scheduler does not take the job: {_text(error)}")
 
+    def greet(self) -> str:
+        """Ask the scheduler for its workers.
+
+        Raises
+        ------
+        BackendError
+            If it cannot be reached.
+        """
+        with self._client() as client:
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+        return f"the Dask scheduler at {self.options.address} answers: {len(workers)} workers are there"
+
     def find(self, job: Job) -> str | None:
         """The handle of a job that a worker has taken or the scheduler knows; else None, and it will not run.
 
