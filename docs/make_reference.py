@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from active_learning.config.spec import (
     FIXED,
     AcquisitionTable,
+    Approval,
     Cache,
     CampaignSpec,
     Control,
@@ -67,6 +68,7 @@ _PLAIN_TABLES: Mapping[str, type[BaseModel]] = {
     "control": Control,
     "execution": Execution,
     "cache": Cache,
+    "approval": Approval,
 }
 _INNER_TABLES: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "requests": {"[[requests.sizes]]": Size, "[requests.on.KIND]": Remedy},
@@ -119,6 +121,7 @@ _NOTES = {
     "otherwise `diverse`.",
     "training": "See [learning.md](learning.md#how-a-model-is-judged).",
     "search": "See [learning.md](learning.md#hyper-parameters).",
+    "approval": "See [how-it-decides.md](how-it-decides.md#a-persons-word).",
     "control": "See [learning.md](learning.md#the-control).",
 }
 

@@ -126,6 +126,7 @@ def _act(here: Attached, path: str, goes_on: GoesOn, *, wait: bool) -> None:
     execution = here.bench.kit.spec.execution
     here.bench.spread = PrefectSpread(execution, execution.workers or os.cpu_count() or 1)
     show = _Show(here, path)
+    last = ""
     try:
         while True:
             snapshot = here.bench.snapshot()
@@ -138,8 +139,10 @@ def _act(here: Attached, path: str, goes_on: GoesOn, *, wait: bool) -> None:
                     said = step_of(path, action, wait=wait)
             except StaleVersion:
                 continue
-            logger.info(said)
-            here.say(said)
+            if said != last or not isinstance(action, do.Wait):  # to wait is said once
+                logger.info(said)
+                here.say(said)
+            last = said
             show.after(action, snapshot.n_rounds)
     finally:
         show.end()

@@ -100,6 +100,18 @@ def cancel_planned(campaign: str, request_ids: tuple[str, ...]) -> str:
     return perform(attached(campaign).bench, do.CancelPlanned(request_ids))
 
 
+@task(name="cancel jobs", task_run_name="cancel {n} jobs", **_OPTIONS)
+def cancel_jobs(campaign: str, request_ids: tuple[str, ...], n: int) -> str:  # noqa: ARG001 - `n` names the run
+    """End calculations that run, with the campaign."""
+    return perform(attached(campaign).bench, do.CancelJobs(request_ids))
+
+
+@task(name="nobody approved", task_run_name="nobody approved round {number}", **_OPTIONS)
+def overdue(campaign: str, action: do.ApproveOverdue | do.PauseOverdue, number: int) -> str:  # noqa: ARG001 - names it
+    """Do what the campaign file says of a round that nobody answered for in time."""
+    return perform(attached(campaign).bench, action)
+
+
 @task(name="conclude", **_OPTIONS)
 def conclude(campaign: str, action: do.Conclude) -> str:
     """Train for the last time and stop."""
@@ -135,6 +147,10 @@ def step_of(campaign: str, action: do.Action, *, wait: bool) -> str:
             return retrain(campaign, number)
         case do.CancelPlanned(request_ids):
             return cancel_planned(campaign, request_ids)
+        case do.CancelJobs(request_ids):
+            return cancel_jobs(campaign, request_ids, len(request_ids))
+        case do.ApproveOverdue(number) | do.PauseOverdue(number):
+            return overdue(campaign, action, number)
         case do.Conclude():
             return conclude(campaign, action)
         case do.Fail(reason):

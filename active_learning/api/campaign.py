@@ -145,7 +145,7 @@ class Campaign:
                 f"{self.path}: {', '.join(f'[{key}]' for key in fixed)} changed since campaign '{self.name}' started,"
                 " and its labels and features would no longer mean the same. Put it back, or start a new campaign"
                 " with another name and workdir. (rounds, surrogate, acquisition, selection, submitter, requests,"
-                " stopping, preparation and execution may change at any time.)"
+                " approval, stopping, preparation and execution may change at any time.)"
             )
         return changed
 

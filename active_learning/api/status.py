@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from active_learning.config import read_header
+from active_learning.domain.approval import ApprovalState
 from active_learning.domain.campaign import Phase, RoundRecord, Settings
 from active_learning.domain.label import FailureKind, Label
 from active_learning.domain.request import Arm, Purpose, Request, RequestState
@@ -118,6 +120,27 @@ def _forecast(facts: Facts, target: Target, model: RoundRecord | None) -> str | 
     return forecast_sentence(model.forecast, target, n_chosen) if n_chosen else None
 
 
+def _awaiting(facts: Facts) -> list[dict[str, Any]]:
+    """Rounds that wait for a person, the oldest first."""
+    if not facts.spec.get("approval", {}).get("required"):
+        return []
+    planned = [r for r in facts.requests if r.state is RequestState.PLANNED and r.purpose is Purpose.CANDIDATE]
+    return [
+        {
+            "round": approval.round,
+            "since": approval.asked_at.isoformat(),
+            "n_candidates": sum(r.round == approval.round for r in planned),
+        }
+        for approval in facts.approvals
+        if approval.state is ApprovalState.ASKED
+    ]
+
+
+def _ending(facts: Facts) -> dict[str, Any] | None:
+    """Who wanted the campaign to end, if anybody did."""
+    return None if facts.ending is None else asdict(facts.ending) | {"asked_at": facts.ending.asked_at.isoformat()}
+
+
 def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
     """The stable JSON object of `motherlode status --json`; `holder` is the process that works on it now."""
     target = target_of(facts)
@@ -141,6 +164,8 @@ def status_of(facts: Facts, holder: str | None) -> dict[str, Any]:
         "n_planned": states[RequestState.PLANNED],
         "n_requests": len(facts.requests),
         "in_flight": [_in_flight(request) for request in in_flight],
+        "awaiting_approval": _awaiting(facts),
+        "ending": _ending(facts),
         "n_retracted": len({taken.candidate_id for taken in facts.retractions}),
         "cost": cost_of(facts.requests).to_json(),
         "outliers": _outliers(facts, target),

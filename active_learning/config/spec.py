@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from active_learning.config.defaults import default_acquisition, default_selection, default_surrogate
+from active_learning.domain.approval import Overdue
 from active_learning.domain.label import LARGEST_VALUE, FailureKind
 from active_learning.domain.options import Duration, FilePath, Megabytes, Options
 from active_learning.domain.target import Goal, Target
@@ -16,6 +17,7 @@ from active_learning.preparation.options import PreparationOptions
 __all__ = [
     "FIXED",
     "AcquisitionTable",
+    "Approval",
     "Cache",
     "CampaignSpec",
     "Control",
@@ -275,6 +277,22 @@ class Cache(Options):
         return self
 
 
+class Approval(Options):
+    """[approval]: a person says yes to a round before anything of it is calculated."""
+
+    required: bool = Field(False, description="each round waits for `motherlode approve`, or the form in Prefect's UI")
+    timeout: Duration | None = Field(None, description="so long it waits; without it, for ever")
+    overdue: Overdue = Field(
+        Overdue.WAIT, description="what follows then: wait (longer), approve (it goes on), or pause (the campaign)"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_time(self) -> Self:
+        if self.overdue is not Overdue.WAIT and self.timeout is None:
+            raise ValueError(f'overdue = "{self.overdue}" needs a time after which it is: timeout = "2 days"')
+        return self
+
+
 class Stopping(Options):
     """[[stopping.any]] and [[stopping.all]]: rules of which one, or all, must say stop."""
 
@@ -306,6 +324,7 @@ class CampaignSpec(Options):
     control: Control = Control()
     execution: Execution = Execution()
     cache: Cache = Cache()
+    approval: Approval = Approval()
 
     @model_validator(mode="before")
     @classmethod

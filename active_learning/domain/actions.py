@@ -9,7 +9,9 @@ from active_learning.domain.campaign import Verdict
 
 __all__ = [
     "Action",
+    "ApproveOverdue",
     "BuildPool",
+    "CancelJobs",
     "CancelPlanned",
     "Collect",
     "Conclude",
@@ -17,6 +19,7 @@ __all__ = [
     "Featurize",
     "Finished",
     "OpenRound",
+    "PauseOverdue",
     "PlanReferences",
     "Reconcile",
     "Retrain",
@@ -92,6 +95,27 @@ class CancelPlanned:
 
 
 @dataclass(frozen=True)
+class CancelJobs:
+    """End the jobs of requests that run: a person wants the campaign to end, and them with it."""
+
+    request_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ApproveOverdue:
+    """Nobody answered for a round in time, and the campaign file says that it is approved then."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class PauseOverdue:
+    """Nobody answered for a round in time, and the campaign file says that the campaign pauses then."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Conclude:
     """Train on everything for the last time and stop, with the reason."""
 
@@ -107,10 +131,11 @@ class Fail:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do before `until`: calculations are in flight."""
+    """Nothing to do before `until`: calculations are in flight, or a person has to approve rounds (`awaited`)."""
 
     until: datetime
     n_in_flight: int
+    awaited: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +154,9 @@ Action = (
     | OpenRound
     | Retrain
     | CancelPlanned
+    | CancelJobs
+    | ApproveOverdue
+    | PauseOverdue
     | Conclude
     | Fail
     | Wait

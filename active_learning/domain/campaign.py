@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from active_learning.domain.approval import Ending, Overdue
 from active_learning.domain.label import FailureKind
 from active_learning.domain.request import Request
 from active_learning.domain.target import Target
@@ -127,7 +128,8 @@ class Progress:
 class Settings:
     """What decisions need of the engine's own tables of the campaign file.
 
-    `retries_after` holds the kinds of failures that have a count of their own; all others share `retries`.
+    `retries_after` holds the kinds of failures that have a count of their own; all others share `retries`. A round that
+    waits for a person longer than `approval_timeout_s` is treated as `overdue` says.
     """
 
     initial: int
@@ -137,6 +139,9 @@ class Settings:
     lost_retries: int
     poll_s: float
     retries_after: Mapping[FailureKind, int] = field(default_factory=dict)
+    needs_approval: bool = False
+    approval_timeout_s: float | None = None
+    overdue: Overdue = Overdue.WAIT
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,9 @@ class CampaignSnapshot:
     polled_at : when this process last asked the submitter; None if it has not
     needs_references : the labeler measures against elements that are not planned, or were withdrawn
     is_model_stale : labels that the newest model may have been trained on were taken back
+    awaited : rounds that wait for a person's approval -> since when; nothing of them is submitted
+    ending : a person's wish that the campaign ends; then `verdict` says so
+    can_cancel : the submitter can end jobs
     """
 
     version: int
@@ -172,3 +180,6 @@ class CampaignSnapshot:
     budget: int | None
     launches: int | None
     polled_at: datetime | None
+    awaited: Mapping[int, datetime] = field(default_factory=dict)
+    ending: Ending | None = None
+    can_cancel: bool = False

@@ -70,8 +70,8 @@ class Request:
     acquisition's rules that proposed it, empty if it has one only. `novelty` is how far the candidate lies from what
     the model was trained on: above 1 it is outside of the model's domain of applicability. `cores` for at most
     `asked_s` seconds is what its job asked for; `queued_s` it waited and `ran_s` it ran, where the job left word of
-    it. `backend` is the submitter's last word on the job, the same since `backend_since`; `backend_detail` is how the
-    backend itself puts it.
+    it. `cancel_asked_at` is when the submitter was told to end the job. `backend` is the submitter's last word on the
+    job, the same since `backend_since`; `backend_detail` is how the backend itself puts it.
     """
 
     candidate_id: str
@@ -94,6 +94,7 @@ class Request:
     asked_s: float | None = None
     queued_s: float | None = None
     ran_s: float | None = None
+    cancel_asked_at: datetime | None = None
     backend: JobPhase | None = None
     backend_since: datetime | None = None
     backend_detail: str = ""

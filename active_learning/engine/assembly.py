@@ -267,4 +267,7 @@ def _settings(spec: CampaignSpec) -> Settings:
         lost_retries=spec.requests.lost_retries,
         poll_s=spec.requests.poll,
         retries_after={k: r.retries for k, r in spec.requests.on.items() if r.retries is not None},
+        needs_approval=spec.approval.required,
+        approval_timeout_s=spec.approval.timeout,
+        overdue=spec.approval.overdue,
     )

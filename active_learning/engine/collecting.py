@@ -120,6 +120,10 @@ def _checked(bench: Workbench, request: Request, result: Measurement | Failure) 
 def settle(bench: Workbench, writer: Writer, request: Request, result: Measurement | Failure) -> None:
     """The request's end, what it cost, and its labels, in one transaction."""
     _note_use(bench, writer, request)
+    if isinstance(result, Failure) and request.cancel_asked_at is not None:
+        # It failed because we wanted its end, which says nothing of the candidate either.
+        writer.move(request.id, _S.RUNNING, _S.CANCELLED)
+        return
     if isinstance(result, Failure):
         # What died with its machine says nothing of the candidate.
         state = _S.LOST if result.kind is FailureKind.NODE else _S.FAILED

@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import MappingProxyType
 
 from active_learning.domain import actions as do
+from active_learning.domain.approval import Overdue
 from active_learning.domain.campaign import CampaignSnapshot, Phase, Progress, Settings
 from active_learning.domain.label import FailureKind
 from active_learning.domain.request import Purpose, Request, RequestState
@@ -88,9 +89,10 @@ def next_action(snapshot: CampaignSnapshot) -> do.Action:
     """
     if snapshot.phase in (Phase.STOPPED, Phase.FAILED):
         return do.Finished()
-    if snapshot.phase is Phase.ACTIVE and not snapshot.has_pool:
+    goes_on = snapshot.phase is Phase.ACTIVE and snapshot.ending is None
+    if goes_on and not snapshot.has_pool:
         return do.BuildPool()
-    if snapshot.phase is Phase.ACTIVE and not snapshot.has_features:
+    if goes_on and not snapshot.has_features:
         return do.Featurize()
     return _settle(snapshot) or _spend(snapshot) or _wait(snapshot)
 
@@ -124,6 +126,7 @@ def _spend(snapshot: CampaignSnapshot) -> do.Action | None:
         return do.PlanReferences()
     return (
         _withdraw(snapshot)
+        or _overdue(snapshot)
         or _retry(snapshot)
         or _submit(snapshot)
         or _too_few_labels(snapshot)
@@ -134,9 +137,16 @@ def _spend(snapshot: CampaignSnapshot) -> do.Action | None:
 
 
 def _end(snapshot: CampaignSnapshot, end: do.Conclude | do.Fail) -> do.Action | None:
-    """Withdraw what is planned, wait for what runs (it is paid for), then end."""
+    """Withdraw what is planned, wait for what runs (it is paid for), then end.
+
+    What runs is not waited for if a person said so, where the submitter can end it.
+    """
     if planned := _ids(snapshot, _S.PLANNED):
         return do.CancelPlanned(planned)
+    if snapshot.ending is not None and snapshot.ending.jobs and snapshot.can_cancel:
+        running = [r for r in snapshot.requests if r.state is _S.RUNNING and r.cancel_asked_at is None]
+        if running:
+            return do.CancelJobs(tuple(r.id for r in running))
     return None if _ids(snapshot, _S.RUNNING) else end
 
 
@@ -149,6 +159,24 @@ def _withdraw(snapshot: CampaignSnapshot) -> do.CancelPlanned | None:
     return do.CancelPlanned(tuple(r.id for r in labeled + surplus)) if labeled or surplus else None
 
 
+def _overdue(snapshot: CampaignSnapshot) -> do.Action | None:
+    """What becomes of a round that a person should have approved by now."""
+    settings = snapshot.settings
+    if settings.approval_timeout_s is None:
+        return None
+    patience = timedelta(seconds=settings.approval_timeout_s)
+    late = sorted(number for number, since in snapshot.awaited.items() if snapshot.now - since >= patience)
+    if not late:
+        return None
+    match settings.overdue:
+        case Overdue.APPROVE:
+            return do.ApproveOverdue(late[0])
+        case Overdue.PAUSE:
+            return do.PauseOverdue(late[0])
+        case Overdue.WAIT:
+            return None
+
+
 def _retry(snapshot: CampaignSnapshot) -> do.Retry | None:
     """References always; candidates as far as the budget goes, since a told label may have taken their place."""
     owed = owed_retries(snapshot.requests, snapshot.settings, snapshot.labeled)
@@ -158,11 +186,16 @@ def _retry(snapshot: CampaignSnapshot) -> do.Retry | None:
 
 
 def _submit(snapshot: CampaignSnapshot) -> do.Submit | None:
-    planned = [r for r in snapshot.requests if r.state is _S.PLANNED]
+    planned = [r for r in snapshot.requests if r.state is _S.PLANNED and not _is_awaited(r, snapshot)]
     if _is_waiting_for_references(snapshot):
         planned = [r for r in planned if r.purpose is Purpose.REFERENCE]
     free = snapshot.settings.max_in_flight - len(_ids(snapshot, _S.RUNNING))
     return do.Submit(tuple(r.id for r in planned[:free])) if planned and free > 0 else None
+
+
+def _is_awaited(request: Request, snapshot: CampaignSnapshot) -> bool:
+    """Whether it waits for a person; references do not, since no round can be judged without them."""
+    return request.round in snapshot.awaited and request.purpose is Purpose.CANDIDATE
 
 
 def _is_waiting_for_references(snapshot: CampaignSnapshot) -> bool:
@@ -258,7 +291,8 @@ def _way_out(reference: Request) -> str:
 
 def _wait(snapshot: CampaignSnapshot) -> do.Action:
     in_flight = [r for r in snapshot.requests if r.state in (_S.RUNNING, _S.SUBMITTING)]
-    if not in_flight:
-        return do.Finished()
-    asked = snapshot.polled_at or snapshot.now
-    return do.Wait(asked + timedelta(seconds=snapshot.settings.poll_s), len(in_flight))
+    poll = timedelta(seconds=snapshot.settings.poll_s)
+    awaited = tuple(sorted(snapshot.awaited)) if snapshot.phase is Phase.ACTIVE else ()
+    if in_flight:
+        return do.Wait((snapshot.polled_at or snapshot.now) + poll, len(in_flight), awaited)
+    return do.Wait(snapshot.now + poll, 0, awaited) if awaited else do.Finished()

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
+from active_learning.domain.approval import ApprovalState
 from active_learning.domain.campaign import CampaignSnapshot, Progress, RoundRecord, Settings, Verdict
 from active_learning.domain.label import Label
 from active_learning.domain.protocols import BudgetRule, StoppingRule
@@ -58,10 +59,12 @@ def target_labels(facts: Facts, target: Target) -> tuple[Label, ...]:
 
 
 def unavailable(facts: Facts, target: Target, settings: Settings) -> frozenset[str]:
-    """Candidates that may not be chosen: labeled, requested, given up, or taken back for good."""
+    """Candidates that may not be chosen: labeled, requested, given up, taken back for good, or dropped by a
+    person."""
     labeled = _labeled(facts, target)
     is_open = {request.candidate_id for request in facts.requests if request.is_open}
-    return frozenset(labeled | is_open | is_given_up(facts.requests, settings) | _taken_back(facts))
+    dropped = {candidate for approval in facts.approvals for candidate in approval.dropped}
+    return frozenset(labeled | is_open | is_given_up(facts.requests, settings) | _taken_back(facts) | dropped)
 
 
 def _taken_back(facts: Facts) -> frozenset[str]:
@@ -160,6 +163,7 @@ def observe(
     featurized: Container[str],
     now: datetime,
     polled_at: datetime | None,
+    can_cancel: bool = False,
 ) -> CampaignSnapshot:
     """The snapshot of a campaign.
 
@@ -175,6 +179,8 @@ def observe(
         budget = rules.budget(progress)
         in_flight = [r for r in facts.requests if r.state in _IN_FLIGHT and r.purpose is Purpose.CANDIDATE]
         launches = rules.budget(replace(progress, n_pending=len(in_flight)))
+    if facts.ending is not None:
+        verdict = Verdict("cancelled", facts.ending.reason, {"by": facts.ending.by, "jobs": facts.ending.jobs})
     newest = newest_attempts(facts.requests)
     planned = {candidate for candidate, r in newest.items() if r.state is not RequestState.CANCELLED}
     return CampaignSnapshot(
@@ -194,7 +200,17 @@ def observe(
         budget=budget,
         launches=launches,
         polled_at=polled_at,
+        awaited=_awaited(facts, settings),
+        ending=facts.ending,
+        can_cancel=can_cancel,
     )
+
+
+def _awaited(facts: Facts, settings: Settings) -> dict[int, datetime]:
+    """Rounds that wait for a person, if the campaign file still says that they do."""
+    if not settings.needs_approval:
+        return {}
+    return {a.round: a.asked_at for a in facts.approvals if a.state is ApprovalState.ASKED}
 
 
 def with_fresh_model(progress: Progress, record: RoundRecord) -> Progress:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import CampaignSnapshot, Phase
+from active_learning.engine.approving import approve_overdue, pause_overdue
 from active_learning.engine.collecting import collect
 from active_learning.engine.deciding import next_action
 from active_learning.engine.feature_steps import featurize
 from active_learning.engine.pool_steps import build_pool
-from active_learning.engine.request_steps import cancel_planned, plan_references, reconcile, retry, submit
+from active_learning.engine.request_steps import cancel_jobs, cancel_planned, plan_references, reconcile, retry, submit
 from active_learning.engine.round_steps import conclude, fail, open_round, retrain
 from active_learning.engine.workbench import Workbench
 from active_learning.errors import StaleVersion
@@ -49,12 +50,20 @@ def perform(bench: Workbench, action: do.Action) -> str:
             return retrain(bench, number)
         case do.CancelPlanned(request_ids):
             return cancel_planned(bench, request_ids)
+        case do.CancelJobs(request_ids):
+            return cancel_jobs(bench, request_ids)
+        case do.ApproveOverdue(number):
+            return approve_overdue(bench, number)
+        case do.PauseOverdue(number):
+            return pause_overdue(bench, number)
         case do.Conclude(verdict):
             return conclude(bench, verdict)
         case do.Fail(reason):
             return fail(bench, reason)
-        case do.Wait(until, n_in_flight):
+        case do.Wait(until, n_in_flight, awaited):
             bench.clock.sleep(max(0.0, (until - bench.clock.now()).total_seconds()))
+            if awaited and not n_in_flight:
+                return f"round {awaited[0]} waits for approval: motherlode approve"
             return f"waited for {n_in_flight}"
         case do.Finished():
             return "nothing to do"
@@ -80,8 +89,8 @@ def one_pass(*, waits: bool) -> GoesOn:
     def goes_on(action: do.Action) -> bool:
         nonlocal submitted, collected
         match action:
-            case do.Wait():
-                return waits
+            case do.Wait(_, n_in_flight):
+                return waits and n_in_flight > 0
             case do.OpenRound():
                 return not (waits and collected)
             case do.Submit():

@@ -9,17 +9,17 @@ from typing import Any
 from active_learning.domain.campaign import Phase
 from active_learning.domain.job import Job, JobPhase, JobSpec, Resources
 from active_learning.domain.label import Failure, FailureKind
-from active_learning.domain.protocols import SubmitsMany
+from active_learning.domain.protocols import Cancels, SubmitsMany
 from active_learning.domain.request import Purpose, Request, RequestState
 from active_learning.engine import caching
 from active_learning.engine.deciding import newest_attempts
 from active_learning.engine.remedies import resources_for
 from active_learning.engine.workbench import Workbench, reference_id
-from active_learning.errors import BackendSilent, TransientSubmitError, UserError
+from active_learning.errors import BackendSilent, ContractError, TransientSubmitError, UserError
 from active_learning.jobs import JobDirectory
 from active_learning.store import Facts
 
-__all__ = ["cancel_planned", "new_request", "plan_references", "reconcile", "retry", "submit"]
+__all__ = ["cancel_jobs", "cancel_planned", "new_request", "plan_references", "reconcile", "retry", "submit"]
 
 _S = RequestState
 _SUBMIT_TRIES = 3
@@ -117,8 +117,8 @@ def submit(bench: Workbench, request_ids: Sequence[str]) -> str:
     for done, request_id in enumerate(request_ids):
         # Launching takes long where jobs run at once; what a person said meanwhile must not wait for the last of them.
         facts = bench.store.read()
-        if facts.phase is not Phase.ACTIVE:
-            return f"submitted {done} of {len(request_ids)}: the campaign is {facts.phase}"
+        if (halt := _halt(facts)) is not None:
+            return f"submitted {done} of {len(request_ids)}: {halt}"
         prepared = _prepared(bench, facts, next(r for r in facts.requests if r.id == request_id))
         if prepared is None:
             continue
@@ -130,6 +130,13 @@ def submit(bench: Workbench, request_ids: Sequence[str]) -> str:
             _note_silence(bench, [prepared.request], str(silence))
             return f"submitted {done} of {len(request_ids)}, one in doubt: {silence}"
     return f"submitted {len(request_ids)}"
+
+
+def _halt(facts: Facts) -> str | None:
+    """Why nothing more is to be submitted, by a person's word."""
+    if facts.ending is not None:
+        return "the campaign is to end"
+    return None if facts.phase is Phase.ACTIVE else f"the campaign is {facts.phase}"
 
 
 @dataclass(frozen=True)
@@ -198,8 +205,8 @@ def _submit_one(bench: Workbench, one: _Prepared) -> None:
 
 def _submit_together(bench: Workbench, submitter: SubmitsMany, request_ids: Sequence[str]) -> str:
     facts = bench.store.read()
-    if facts.phase is not Phase.ACTIVE:
-        return f"submitted none of {len(request_ids)}: the campaign is {facts.phase}"
+    if (halt := _halt(facts)) is not None:
+        return f"submitted none of {len(request_ids)}: {halt}"
     wanted = [r for r in facts.requests if r.id in set(request_ids)]
     ready = [one for one in (_prepared(bench, facts, request) for request in wanted) if one is not None]
     if not ready:
@@ -249,6 +256,7 @@ def _again(campaign: str, old: Request) -> Request:
         asked_s=None,
         queued_s=None,
         ran_s=None,
+        cancel_asked_at=None,
         backend=None,
         backend_since=None,
         backend_detail="",
@@ -256,6 +264,19 @@ def _again(campaign: str, old: Request) -> Request:
         submitted_at=None,
         settled_at=None,
     )
+
+
+def cancel_jobs(bench: Workbench, request_ids: Sequence[str]) -> str:
+    """Have jobs that run ended. How they end is collected like any end: one may have come to its own meanwhile."""
+    submitter = bench.kit.submitter
+    if not isinstance(submitter, Cancels):
+        raise ContractError(f"a {type(submitter).__name__} cannot end jobs")
+    facts = bench.store.read()
+    running = [r for r in facts.requests if r.id in set(request_ids) and r.state is _S.RUNNING]
+    submitter.cancel([r.handle for r in running if r.handle and not caching.is_cached(r)])
+    with bench.write() as writer:
+        writer.note_cancel(r.id for r in running)
+    return f"cancelled the calculations of {', '.join(r.formula for r in running)}"
 
 
 def cancel_planned(bench: Workbench, request_ids: Sequence[str]) -> str:

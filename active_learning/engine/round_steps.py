@@ -11,6 +11,7 @@ from active_learning.domain.campaign import Phase, Progress, RoundRecord, Verdic
 from active_learning.domain.models import KnowsCovariance
 from active_learning.domain.request import Arm, Purpose, Request
 from active_learning.domain.seeds import rng_for
+from active_learning.engine.approving import ask_approval
 from active_learning.engine.arms import Shares, known_labels, split_labels, to_test
 from active_learning.engine.choice import Chooser, Pick
 from active_learning.engine.corrected import corrected_model
@@ -62,6 +63,7 @@ def open_round(bench: Workbench, number: int, size: int) -> str:
     with bench.write(expect=facts.version) as writer:
         writer.open_round(record)
         writer.plan(_requests(bench, facts, features, picks, number))
+        ask_approval(bench, writer, number, len(picks))
     return f"round {number}: trained on {len(learned.y)} labels, chose {len(picks)}"
 
 
@@ -73,7 +75,8 @@ def _still_wanted(bench: Workbench, facts: Facts, progress: Progress, number: in
     """How many of `size` may be chosen. Since the decision a person may have paused the campaign or told labels."""
     budget = bench.kit.rules.budget(progress)
     size = min(size, progress.n_available, size if budget is None else budget)
-    if facts.phase is not Phase.ACTIVE or len(facts.rounds) != number or size < 1:
+    goes_on = facts.phase is Phase.ACTIVE and facts.ending is None
+    if not goes_on or len(facts.rounds) != number or size < 1:
         raise StaleVersion(f"campaign '{facts.name}' moved on since round {number} was decided")
     return size
 
@@ -129,6 +132,7 @@ def _first_design(bench: Workbench, facts: Facts, features: FeatureFile, availab
     with bench.write(expect=facts.version) as writer:
         writer.open_round(RoundRecord(0, bench.clock.now(), n_labels, len(picks)))
         writer.plan(_requests(bench, facts, features, picks, 0))
+        ask_approval(bench, writer, 0, len(picks))
     return f"round 0: first design of {len(picks)}"
 
 
@@ -256,6 +260,10 @@ def _still_active(bench: Workbench) -> Facts:
 def conclude(bench: Workbench, verdict: Verdict) -> str:
     """Train on all labels for the last time, unless the newest round already did, and stop."""
     facts = _still_active(bench)
+    if facts.features is None:  # a person ended it before there was anything to learn from
+        with bench.write(expect=facts.version) as writer:
+            writer.set_phase(Phase.STOPPED, verdict)
+        return f"stopped: {verdict.reason}"
     features = bench.features(facts)
     train, _test = split_labels(facts, bench.kit.spec, bench.kit.target, features)
     record = None
@@ -291,8 +299,11 @@ def retrain(bench: Workbench, number: int) -> str:
 
 
 def judge_again(bench: Workbench, facts: Facts, writer: Writer) -> None:
-    """The rules changed: a campaign that had ended goes on if none says stop, or is stopped by another than before."""
-    if facts.phase not in (Phase.STOPPED, Phase.FAILED) or facts.features is None:
+    """The rules changed: a campaign that had ended goes on if none says stop, or is stopped by another than before.
+
+    One that a person ended stays so, whatever the rules say.
+    """
+    if facts.ending is not None or facts.phase not in (Phase.STOPPED, Phase.FAILED) or facts.features is None:
         return
     progress = _progress(bench, facts, bench.features(facts))
     verdict = bench.kit.rules.verdict(progress)

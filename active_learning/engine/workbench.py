@@ -16,7 +16,7 @@ from active_learning.domain.campaign import CampaignSnapshot
 from active_learning.domain.candidate import Candidate
 from active_learning.domain.execution import Spread
 from active_learning.domain.label import Label, Measurement
-from active_learning.domain.protocols import Clock, Labeler, References
+from active_learning.domain.protocols import Cancels, Clock, Labeler, References
 from active_learning.domain.request import Purpose, Request
 from active_learning.engine.assembly import Kit
 from active_learning.engine.feature_file import FeatureFile
@@ -100,6 +100,7 @@ class Workbench:
             featurized=() if facts.features is None else self.features(facts).ids,
             now=self.clock.now(),
             polled_at=self.polled_at,
+            can_cancel=isinstance(self.kit.submitter, Cancels),
         )
 
     def pool(self, facts: Facts) -> PoolFile:

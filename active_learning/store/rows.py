@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
+from datetime import datetime
 from typing import Any
 
+from active_learning.domain.approval import Approval, ApprovalState, Ending
 from active_learning.domain.campaign import Event, RoundRecord, Verdict
 from active_learning.domain.job import JobPhase
 from active_learning.domain.label import Failure, FailureKind, Label, Retraction
 from active_learning.domain.request import Arm, Purpose, Request, RequestState
 
 __all__ = [
+    "approval_of",
+    "ending_of",
     "event_of",
     "label_of",
     "label_row",
@@ -63,6 +68,7 @@ def request_of(row: Any) -> Request:
         asked_s=row.asked_s,
         queued_s=row.queued_s,
         ran_s=row.ran_s,
+        cancel_asked_at=row.cancel_asked_at,
         backend=None if row.backend is None else JobPhase(row.backend),
         backend_since=row.backend_since,
         backend_detail=row.backend_detail,
@@ -95,6 +101,24 @@ def label_of(row: Any) -> Label:
 def retraction_of(row: Any) -> Retraction:
     """The retraction in a row."""
     return Retraction(**{field.name: getattr(row, field.name) for field in fields(Retraction)})
+
+
+def approval_of(row: Any) -> Approval:
+    """The approval in a row."""
+    return Approval(
+        round=row.round,
+        state=ApprovalState(row.state),
+        asked_at=row.asked_at,
+        decided_at=row.decided_at,
+        by=row.by,
+        note=row.note,
+        dropped=tuple(row.dropped),
+    )
+
+
+def ending_of(told: Mapping[str, Any] | None) -> Ending | None:
+    """The wish that the campaign ends, if there is one."""
+    return None if told is None else Ending(**{**told, "asked_at": datetime.fromisoformat(told["asked_at"])})
 
 
 def round_row(record: RoundRecord) -> dict[str, Any]:

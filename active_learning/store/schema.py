@@ -10,13 +10,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from active_learning.domain.approval import ApprovalState
 from active_learning.domain.job import JobPhase
 from active_learning.domain.label import FailureKind
 from active_learning.domain.request import OPEN_STATES, Purpose, RequestState
 
-__all__ = ["HEAD", "campaigns", "events", "labels", "leases", "metadata", "requests", "retractions", "rounds"]
+__all__ = [
+    "HEAD",
+    "approvals",
+    "campaigns",
+    "events",
+    "labels",
+    "leases",
+    "metadata",
+    "requests",
+    "retractions",
+    "rounds",
+]
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration: a database that says otherwise is upgraded when it is opened for work."""
 
 
@@ -64,6 +76,7 @@ campaigns = sa.Table(
     sa.Column("features", sa.JSON(none_as_null=True)),
     sa.Column("verdict", sa.JSON(none_as_null=True)),
     sa.Column("versions", sa.JSON, nullable=False),
+    sa.Column("ending", sa.JSON(none_as_null=True)),
     sa.CheckConstraint(_one_of("phase", ("active", "paused", "stopped", "failed")), name="phase"),
     sa.CheckConstraint("version >= 1", name="version"),
 )
@@ -110,6 +123,7 @@ requests = sa.Table(
     sa.Column("backend", sa.String(16)),
     sa.Column("backend_since", UtcTime),
     sa.Column("backend_detail", sa.Text, nullable=False, server_default=""),
+    sa.Column("cancel_asked_at", UtcTime),
     sa.UniqueConstraint("campaign", "candidate_id", "attempt"),
     sa.UniqueConstraint("campaign", "job_name"),
     sa.UniqueConstraint("campaign", "ordinal"),
@@ -165,6 +179,21 @@ retractions = sa.Table(
     sa.Column("may_ask_again", sa.Boolean, nullable=False),
     sa.Column("n_rounds", sa.Integer, nullable=False),
     sa.Column("time", UtcTime, nullable=False),
+)
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    _campaign(primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("asked_at", UtcTime, nullable=False),
+    sa.Column("decided_at", UtcTime),
+    sa.Column("by", sa.Text, nullable=False, server_default=""),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("dropped", sa.JSON, nullable=False, server_default="[]"),
+    sa.CheckConstraint(_one_of("state", ApprovalState), name="state"),
+    sa.CheckConstraint("(state = 'asked') = (decided_at IS NULL)", name="decided"),
 )
 
 rounds = sa.Table(

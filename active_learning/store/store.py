@@ -20,6 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from active_learning.domain.approval import Approval, Ending
 from active_learning.domain.campaign import Event, Phase, RoundRecord, Verdict
 from active_learning.domain.label import Label, Retraction
 from active_learning.domain.request import Request
@@ -27,7 +28,16 @@ from active_learning.errors import LeaseHeld, LeaseLost, StaleVersion, StoreErro
 from active_learning.store import schema as t
 from active_learning.store.database import connect, reading, upgrade, writing
 from active_learning.store.lease import Holder, Lease
-from active_learning.store.rows import event_of, label_of, request_of, retraction_of, round_of, verdict_of
+from active_learning.store.rows import (
+    approval_of,
+    ending_of,
+    event_of,
+    label_of,
+    request_of,
+    retraction_of,
+    round_of,
+    verdict_of,
+)
 from active_learning.store.writer import Writer
 
 __all__ = ["CampaignStore", "Facts"]
@@ -50,6 +60,8 @@ class Facts:
     labels: tuple[Label, ...]
     rounds: tuple[RoundRecord, ...]
     retractions: tuple[Retraction, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    ending: Ending | None = None
 
 
 class CampaignStore:
@@ -109,6 +121,8 @@ class CampaignStore:
                 labels=tuple(label_of(r) for r in rows(t.labels, "ordinal")),
                 rounds=self._rounds_of(connection),
                 retractions=self._retractions_of(connection),
+                approvals=self._approvals_of(connection),
+                ending=ending_of(row.ending),
             )
 
     def _rounds_of(self, connection: sa.Connection) -> tuple[RoundRecord, ...]:
@@ -131,24 +145,33 @@ class CampaignStore:
         query = sa.select(t.retractions).where(mine).order_by(t.retractions.c.number)
         return tuple(retraction_of(row) for row in connection.execute(query))
 
+    def _approvals_of(self, connection: sa.Connection) -> tuple[Approval, ...]:
+        if not self._has(connection, t.approvals):
+            return ()
+        mine = t.approvals.c.campaign == self.name
+        query = sa.select(t.approvals).where(mine).order_by(t.approvals.c.round)
+        return tuple(approval_of(row) for row in connection.execute(query))
+
     def _has(self, connection: sa.Connection, table: sa.Table) -> bool:
         """Whether the database has a table; an older version's, which is only looked at, may lack it."""
         if table.name not in self._there:
             inspected = sa.inspect(connection)
             there = inspected.has_table(table.name)
-            self._there[table.name] = {str(c["name"]) for c in inspected.get_columns(table.name)} if there else set()
-        return bool(self._there[table.name])
+            if not there:
+                return False
+            self._there[table.name] = {str(c["name"]) for c in inspected.get_columns(table.name)}
+        return True
 
     def _columns(self, connection: sa.Connection, table: sa.Table) -> list[sa.ColumnElement[Any]]:
         """All columns of a table. Who only looks changes nothing, so that of an older version's database, which is
         upgraded when it is opened for work, a column may be missing: it is as if new, null or its default."""
-        self._has(connection, table)
-        there = self._there[table.name]
+        there = self._there[table.name] if self._has(connection, table) else set()
         return [c if c.name in there else _default(c).label(c.name) for c in table.c]
 
     def _campaign_row(self, connection: sa.Connection) -> Any:
         try:
-            row = connection.execute(sa.select(t.campaigns).where(t.campaigns.c.name == self.name)).one_or_none()
+            columns = self._columns(connection, t.campaigns)
+            row = connection.execute(sa.select(*columns).where(t.campaigns.c.name == self.name)).one_or_none()
         except sa.exc.OperationalError as error:
             if "no such table" in str(error):
                 row = None

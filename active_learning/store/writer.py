@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from active_learning.domain.approval import Approval, ApprovalState, Ending
 from active_learning.domain.campaign import Phase, RoundRecord, Verdict
 from active_learning.domain.job import JobPhase
 from active_learning.domain.label import Failure, Label, Retraction
@@ -71,6 +72,47 @@ class Writer:
         """Change what the campaign is doing; a verdict says why it ended."""
         self._set(phase=phase.value, verdict=None if verdict is None else asdict(verdict))
         self.event(phase.value, **({} if verdict is None else asdict(verdict)))
+
+    def set_ending(self, ending: Ending | None) -> None:
+        """A person wants the campaign to end; None: no more."""
+        told = None if ending is None else asdict(ending) | {"asked_at": ending.asked_at.isoformat()}
+        self._set(ending=told)
+        self.event("ending", **(told or {}))
+
+    def ask_approval(self, round_number: int) -> None:
+        """A round waits for a person from now on."""
+        row = {"campaign": self._campaign, "round": round_number, "state": ApprovalState.ASKED.value}
+        self._connection.execute(sa.insert(t.approvals).values(row | {"asked_at": self.now, "dropped": []}))
+        self.event("approval_asked", round=round_number)
+
+    def ask_approval_again(self) -> None:
+        """The time in which a person is to answer begins anew for all rounds that wait."""
+        waiting = self._mine(t.approvals) & (t.approvals.c.state == ApprovalState.ASKED.value)
+        if self._connection.execute(sa.update(t.approvals).where(waiting).values(asked_at=self.now)).rowcount:
+            self.event("approval_asked_again")
+
+    def decide(self, approval: Approval, state: ApprovalState, *, by: str, note: str, dropped: Iterable[str]) -> None:
+        """A person's answer for a round.
+
+        Raises
+        ------
+        StaleVersion
+            If somebody answered already.
+        """
+        names = sorted(dropped)
+        where = self._mine(t.approvals) & (t.approvals.c.round == approval.round)
+        open_still = where & (t.approvals.c.state == ApprovalState.ASKED.value)
+        values = {"state": state.value, "decided_at": self.now, "by": by, "note": note, "dropped": names}
+        if self._connection.execute(sa.update(t.approvals).where(open_still).values(values)).rowcount != 1:
+            raise StaleVersion(f"somebody answered for round {approval.round} already")
+        self.event("approval", round=approval.round, state=state.value, by=by, note=note, dropped=names)
+
+    def note_cancel(self, request_ids: Iterable[str]) -> None:
+        """The submitter was told to end these jobs."""
+        ids = list(request_ids)
+        for request_id in ids:
+            self._change_request(request_id, cancel_asked_at=self.now)
+        self.event("cancel_asked", requests=ids)
 
     def plan(self, requests: Iterable[Request]) -> None:
         """Add new requests, PLANNED. The database refuses a second open one for the same candidate."""

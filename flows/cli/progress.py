@@ -22,11 +22,13 @@ class Progress:
         self._started = time.monotonic()
         self._n_labels = -1
         self._is_bar = False
+        self._last = ""
 
     def say(self, line: str) -> None:
         """One thing happened."""
-        if not line.startswith(_QUIET):
+        if not line.startswith(_QUIET) and line != self._last:
             self._line(line)
+            self._last = line
         if line.startswith("collected ") and not line.startswith("collected 0 "):
             self._labels()
 

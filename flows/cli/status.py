@@ -35,6 +35,7 @@ def status_lines(found: dict[str, Any], now: datetime) -> list[str]:
         ("in flight", f"{found['n_in_flight']} running, {found['n_planned']} planned"),
         ("failed", str(found["n_failed"])),
     ]
+    rows += _a_persons_word(found)
     rows += _silence(found["in_flight"], now) + _labeling(found, unit)
     if best is not None:
         rows.append(("best", f"{_number(best['value'], unit)}  {best['formula']}  ({best['candidate']})"))
@@ -50,6 +51,19 @@ def status_lines(found: dict[str, Any], now: datetime) -> list[str]:
         rows.append(("forecast", found["forecast_sentence"]))
     rows.append(("worked on by", found["working"] or "nobody now"))
     return [f"{name:>12}  {text}" for name, text in rows]
+
+
+def _a_persons_word(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What waits for a person, and what a person wanted."""
+    rows = []
+    for one in found["awaiting_approval"]:
+        rows.append(
+            ("approval", f"round {one['round']} waits for it, {one['n_candidates']} candidates: motherlode approve")
+        )
+    if found["ending"] is not None and found["phase"] == "active":
+        jobs = "what runs is ended, too" if found["ending"]["jobs"] else "what runs is waited for"
+        rows.append(("to end", f"{found['ending']['reason']}; {jobs}"))
+    return rows
 
 
 def _silence(in_flight: list[dict[str, Any]], now: datetime) -> list[tuple[str, str]]:

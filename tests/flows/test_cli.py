@@ -12,7 +12,7 @@ import pytest
 
 COMMANDS = (
     *("init", "check", "run", "tick", "ui", "status", "report", "export", "tell", "retract"),
-    *("pause", "resume", "backtest", "plugins", "doctor"),
+    *("pause", "resume", "cancel", "approve", "backtest", "plugins", "doctor"),
 )
 
 
@@ -134,7 +134,9 @@ def test_an_unknown_command_or_option_is_the_users_error(motherlode: Any, tmp_pa
     refused(motherlode("status", "x.toml", "--jsn", cwd=tmp_path), 2, "No such option", "--json")
 
 
-@pytest.mark.parametrize("command", ["check", "run", "tick", "status", "report", "pause", "resume"])
+@pytest.mark.parametrize(
+    "command", ["check", "run", "tick", "status", "report", "pause", "resume", "cancel", "approve"]
+)
 def test_a_missing_file_is_named_with_its_likely_neighbor(
     command: str, motherlode: Any, tmp_path: Path, write_campaign: Any
 ) -> None:
@@ -191,7 +193,7 @@ def test_a_file_that_is_not_text_is_refused(motherlode: Any, tmp_path: Path) -> 
     refused(motherlode("run", "c.toml", cwd=tmp_path), 2, "c.toml cannot be read")
 
 
-@pytest.mark.parametrize("command", ["status", "report", "pause", "resume"])
+@pytest.mark.parametrize("command", ["status", "report", "pause", "resume", "cancel", "approve"])
 def test_a_campaign_that_never_started_is_said_to_be_so(
     command: str, motherlode: Any, tmp_path: Path, write_campaign: Any
 ) -> None:
@@ -253,6 +255,30 @@ def test_a_backend_that_is_not_there_is_found_by_check(motherlode: Any, tmp_path
     refused(motherlode("check", path, cwd=tmp_path), 2, "submitter false ended with status 1", "1 thing to put right")
     path = write_campaign(tmp_path, submitter=queue | patterns | states | {"status": ["echo", "7 other R"]})
     assert "the status command answers; jobs that it lists: 1" in motherlode("check", path, cwd=tmp_path).out
+
+
+def test_a_round_waits_for_approval_and_a_campaign_ends_when_it_is_told_to(
+    motherlode: Any, tmp_path: Path, write_campaign: Any
+) -> None:
+    path = write_campaign(tmp_path, approval={"required": True})
+    assert motherlode("tick", path, "--no-prefect", cwd=tmp_path).status == 0
+    listed = motherlode("approve", path, "--list", cwd=tmp_path).out
+    assert "round 0 waits since" in listed
+    assert "k-means representative" in listed
+    refused(motherlode("approve", path, "--drop", "nobody", cwd=tmp_path), 2, "Round 0 does not ask for nobody")
+    refused(motherlode("approve", path, "--reject", "--drop", "x", cwd=tmp_path), 2, "leave --drop out")
+    first = listed.splitlines()[1].split()[0]
+    said = motherlode("approve", path, "--drop", first, cwd=tmp_path).out
+    assert "1 dropped, not to be proposed again" in said
+    refused(motherlode("approve", path, cwd=tmp_path), 2, "No round of campaign", "is waiting for approval")
+    assert motherlode("tick", path, "--no-prefect", cwd=tmp_path).status == 0
+    ended = motherlode("cancel", path, "--reason", "enough", cwd=tmp_path)
+    assert ended.status == 0, ended.err
+    assert "is to end: nothing new is asked" in ended.out
+    assert "stopped: enough" in ended.out
+    assert "stopped, enough" in motherlode("status", path, cwd=tmp_path).out
+    refused(motherlode("cancel", path, cwd=tmp_path), 2, "is stopped already")
+    assert "goes on with the next run or tick" in motherlode("resume", path, cwd=tmp_path).out
 
 
 def test_labels_are_told_once_and_conflicts_refused(motherlode: Any, tmp_path: Path, write_campaign: Any) -> None:
