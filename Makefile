@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test hpc check format lock help
+.PHONY: demo test hpc containers check format lock help
 help:
 	@echo "make demo    install, then run examples/fcc_alloys.toml to convergence"
 	@echo "make test    install, then run the tests"
 	@echo "make hpc     the tests that need a real SLURM, sshd and Quantum ESPRESSO"
+	@echo "make containers  the tests that build and run the image: they need buildah"
 	@echo "make check   format, lint, types and import rules"
 	@echo "make format  put the code into the project's format"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
@@ -22,6 +23,10 @@ test: $(STAMP)
 # Debian: apt-get install slurm-wlm munge openssh-server quantum-espresso quantum-espresso-data openmpi-bin postgresql
 hpc: $(STAMP)
 	$(BIN)/python -m pytest tests/hpc
+
+# Debian, as root: apt-get install buildah mmdebstrap postgresql
+containers: $(STAMP)
+	$(BIN)/python -m pytest tests/containers
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -162,6 +162,25 @@ def _growth() -> Iterator[str]:
     yield from _naive(found.get("naive"))
 
 
+def _throughput() -> Iterator[str]:
+    found = result("throughput")
+    head = ("way", "jobs a second", "submitted a second", "beside", "of the wall time ours")
+    ways = [(name, way) for name, way in found.items() if isinstance(way, Mapping)]
+    rows = [
+        (
+            name if "by_hand" not in way else f"campaign, `{name}`",
+            f"{way['jobs_per_s']:.2f}",
+            f"{way['submitted_per_s']:.2f}" if "submitted_per_s" in way else "",
+            way.get("by_hand", ""),
+            f"{way['ours']:.0%}" if "ours" in way else "",
+        )
+        for name, way in ways
+    ]
+    yield from table(head, rows, n_words=1)
+    yield ""
+    yield f"{found['n_jobs']:,} jobs each, {found['slots']} at once."
+
+
 def _naive(naive: Json | None) -> Iterator[str]:
     if naive:
         yield sentences(
@@ -179,6 +198,7 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "scoring": _scoring,
     "round": _round,
     "growth": _growth,
+    "throughput": _throughput,
 } | learning_tables.TABLES
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import allow_failure, flow, get_client, get_run_logger, tags
@@ -18,19 +18,24 @@ from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
 
 from active_learning.api.campaign import Campaign
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import CampaignSnapshot
 from active_learning.engine.performing import GoesOn, decide, one_pass, to_the_end
-from active_learning.errors import StaleVersion
+from active_learning.errors import LeaseHeld, StaleVersion
 from tasks.bench import Attached, NotAttached, attach, attached
 from tasks.spread import PrefectSpread
 from tasks.steps import step_of
 from tasks.views import follow_request, open_budget, publish_round, update_budget
 
-__all__ = ["campaign", "drain", "tick"]
+__all__ = ["CampaignFile", "campaign", "drain", "tick"]
+
+CampaignFile = Annotated[str, Field(title="Campaign file", description="Absolute path, as the worker sees it.")]
 
 _DRAIN_S = 10.0
 _VIEWS = 64
@@ -154,18 +159,30 @@ def drain() -> None:
         worker.drain_all(timeout=_DRAIN_S, at_exit=False)
 
 
+def _is_busy(held: LeaseHeld) -> State[Any]:
+    """What a run comes to that finds another process at work: nothing is wrong, and nothing is left to do."""
+    get_run_logger().info(str(held))
+    return Completed(message="another process works on the campaign", name="Skipped")
+
+
 @flow(name="campaign", task_runner=_runner, persist_result=False, retries=0)
-def campaign(path: str) -> dict[str, Any]:
+def campaign(path: CampaignFile) -> dict[str, Any] | State[Any]:
     """Work on a campaign until it stops, or until only a person can go on. Returns its status."""
-    with _attached(path) as here, tags(here.campaign.name):
-        _act(here, path, to_the_end, wait=True)
-        return here.campaign.outcome()
+    try:
+        with _attached(path) as here, tags(here.campaign.name):
+            _act(here, path, to_the_end, wait=True)
+            return here.campaign.outcome()
+    except LeaseHeld as held:
+        return _is_busy(held)
 
 
 @flow(name="tick", task_runner=_runner, persist_result=False, retries=0)
-def tick(path: str) -> dict[str, Any]:
+def tick(path: CampaignFile) -> dict[str, Any] | State[Any]:
     """One pass: collect, decide, submit. Waits for its own batch only where jobs die with their process."""
-    with _attached(path) as here, tags(here.campaign.name):
-        waits = here.campaign.waits
-        _act(here, path, one_pass(waits=waits), wait=waits)
-        return here.campaign.outcome()
+    try:
+        with _attached(path) as here, tags(here.campaign.name):
+            waits = here.campaign.waits
+            _act(here, path, one_pass(waits=waits), wait=waits)
+            return here.campaign.outcome()
+    except LeaseHeld as held:
+        return _is_busy(held)

@@ -28,7 +28,7 @@ import psutil
 
 from active_learning.errors import BackendError
 
-__all__ = ["Server", "find_or_start", "prefect_server", "stop_kept"]
+__all__ = ["Server", "ServerAway", "find_or_start", "prefect_server", "server_answers", "stop_kept"]
 
 _PORT = 4200
 _START_S = 180.0
@@ -57,6 +57,10 @@ class Server:
     def ui(self) -> str:
         """The address for a browser."""
         return self.api.removesuffix("/api")
+
+
+class ServerAway(BackendError):
+    """A Prefect server that should answer does not."""
 
 
 def _home() -> Path:
@@ -244,7 +248,7 @@ def find_or_start(*, keep: bool) -> Server:
     """
     if (configured := _configured()) is not None:
         if not _answers(configured, timeout_s=10.0):
-            raise BackendError(
+            raise ServerAway(
                 f"The Prefect server at {configured} (from PREFECT_API_URL or your Prefect profile) does not answer."
                 " Start it, unset PREFECT_API_URL to have a local one, or run with --no-prefect."
             )
@@ -261,6 +265,12 @@ def find_or_start(*, keep: bool) -> Server:
         (home / "users").mkdir(exist_ok=True)
         (home / "users" / str(os.getpid())).write_text(str(psutil.Process().create_time()))
     return server
+
+
+def server_answers() -> bool:
+    """Whether the configured server answers; the local one can always be started."""
+    configured = _configured()
+    return configured is None or _answers(configured, timeout_s=10.0)
 
 
 def _leave(*, keep: bool) -> None:

@@ -88,6 +88,11 @@ class Running:
     _err: Path
     _status: int | None = field(default=None, init=False)
 
+    @property
+    def said(self) -> str:
+        """What it wrote to stderr so far."""
+        return _said(self._err)
+
     def poll(self) -> int | None:
         """The exit status (minus the signal, if one ended it); None while it lives."""
         if self._status is None:

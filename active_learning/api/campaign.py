@@ -159,7 +159,7 @@ class Campaign:
             If another living process works on it.
         """
         keeper = LeaseKeeper(self.store, self.clock)
-        bench = Workbench(self.kit, self.store, self.workdir, self.clock, keeper.lease, progress, spread=self._spread())
+        bench = Workbench(self.kit, self.store, self.workdir, self.clock, keeper.lease, progress, spread=self.spread())
         try:
             self._take_over(bench)
             yield bench
@@ -182,7 +182,7 @@ class Campaign:
                 writer.set_spec(self.kit.spec.model_dump(mode="json"), changed)
                 judge_again(bench, facts, writer)
 
-    def _spread(self) -> Spread:
+    def spread(self) -> Spread:
         """Who carries out pieces of work. Prefect's ring puts its own task runner in this place."""
         execution = self.kit.spec.execution
         n_workers = execution.workers or os.cpu_count() or 1

@@ -135,6 +135,11 @@ class Execution(Options):
         " the loopback of this machine is started, and ended. Ray needs one",
     )
     workers: Count | None = Field(None, description="pieces of work at once; one for each core without it")
+    without_server: Literal["go on", "wait", "stop"] = Field(
+        "go on",
+        description="if the Prefect server does not answer, `run` and `tick` say so, and: go on in the local loop, wait"
+        " until it answers, or stop. Calculations that run are never touched",
+    )
 
     @model_validator(mode="after")
     def _runner_and_address_agree(self) -> Self:

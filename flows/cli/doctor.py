@@ -9,16 +9,18 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
-from active_learning.errors import MotherlodeError
+from active_learning.errors import MotherlodeError, UserError
 from active_learning.plugins import GROUPS, installed, load
 
 __all__ = ["doctor"]
 
 _FREE_BYTES = 2e9
+_PROGRAMS = ("sbatch", "qsub", "ssh", "pw.x", "mpirun")
 _PACKAGES = ("prefect", "sklearn", "pymatgen.core", "matminer", "ase", "modAL", "moyopy", "matplotlib")
 
 
@@ -43,19 +45,41 @@ def _prefect_server() -> str:
     try:
         importlib.import_module("prefect.server.api.server")
     except Exception as error:
-        raise MotherlodeError(
-            f"Prefect's server cannot be imported ({error}); try: pip install 'fastapi<0.150'"
-        ) from error
+        too_new = tuple(int(part) for part in version("fastapi").split(".")[:2]) >= (0, 150)
+        way_out = "; try: pip install 'fastapi<0.150'" if too_new else ""
+        raise MotherlodeError(f"Prefect's server cannot be imported: {error}{way_out}") from error
     return "Prefect's server imports"
 
 
 def _plugins() -> str:
-    count = 0
+    count, lacking = 0, []
     for group in GROUPS:
         for info in installed(group):
-            load(group, info.kind)
-            count += 1
-    return f"{count} plug-ins import"
+            try:
+                load(group, info.kind)
+            except UserError as error:
+                if (missing := _missing(error)) is None:
+                    raise
+                lacking.append(f"{info.kind} ({missing})")
+            else:
+                count += 1
+    return f"{count} plug-ins import" + (f"; not installed what these need: {', '.join(lacking)}" if lacking else "")
+
+
+def _missing(error: UserError) -> str | None:
+    """The package that a plug-in needs and that is not installed: an extra, since what everybody needs was tried."""
+    cause = error.__cause__
+    if not isinstance(cause, ModuleNotFoundError) or cause.name is None or cause.name.startswith("active_learning"):
+        return None
+    return cause.name.partition(".")[0]
+
+
+def _programs() -> str:
+    there = [name for name in _PROGRAMS if shutil.which(name)]
+    absent = [name for name in _PROGRAMS if name not in there]
+    return f"programs that some campaigns need: {', '.join(there) or 'none'}" + (
+        f"; not here: {', '.join(absent)}" if absent else ""
+    )
 
 
 def _sqlite() -> str:
@@ -77,7 +101,7 @@ def _disk() -> str:
     return f"{free / 1e9:.0f} GB free"
 
 
-_CHECKS: tuple[Callable[[], str], ...] = (_python, _libraries, _prefect_server, _plugins, _sqlite, _disk)
+_CHECKS: tuple[Callable[[], str], ...] = (_python, _libraries, _prefect_server, _plugins, _programs, _sqlite, _disk)
 
 
 @click.command()

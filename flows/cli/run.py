@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from active_learning.api.campaign import Campaign
+from active_learning.engine.performing import one_pass, run_local, to_the_end
+from active_learning.engine.workbench import Workbench
 from active_learning.errors import BackendError
 from active_learning.reporting.best import best_table
 from flows.cli.options import campaign_file
 from flows.cli.progress import Progress
-from flows.server import prefect_server
+from flows.server import ServerAway, prefect_server, server_answers
 
 __all__ = ["run", "tick"]
 
@@ -29,7 +31,7 @@ def run(file: Path, keep_server: bool, no_prefect: bool) -> None:
     started = time.monotonic()
     with Campaign.create(file) as campaign:
         if no_prefect:
-            _local(campaign, "run")
+            _local(campaign, "campaign")
             address = None
         else:
             address = _under_prefect(campaign, "campaign", keep_server=keep_server)
@@ -52,14 +54,55 @@ def tick(file: Path, no_prefect: bool) -> None:
 
 def _local(campaign: Campaign, how: str) -> None:
     progress = Progress(campaign)
-    act = campaign.run if how == "run" else campaign.tick
-    act(observer=lambda _snapshot, _action, said: progress.say(said), progress=progress.bar)
+    with campaign.work(progress.bar) as bench:
+        _loop(campaign, bench, how, progress)
+    campaign.outcome()
 
 
-def _under_prefect(campaign: Campaign, flow_name: str, *, keep_server: bool) -> str:
-    """Run a flow against the server that is configured, or one of our own; returns the UI's address."""
+def _loop(campaign: Campaign, bench: Workbench, how: str, progress: Progress) -> None:
+    goes_on = to_the_end if how == "campaign" else one_pass(waits=campaign.waits)
+    run_local(bench, goes_on, lambda _snapshot, _action, said: progress.say(said))
+
+
+def _under_prefect(campaign: Campaign, flow_name: str, *, keep_server: bool) -> str | None:
+    """Run a flow against the server that is configured, or one of our own; returns the UI's address.
+
+    What becomes of a campaign whose server does not answer is said by ``[execution] without_server``.
+    """
     progress = Progress(campaign)
-    with campaign.work(progress.bar) as bench, prefect_server(keep=keep_server) as server:
+    policy = campaign.kit.spec.execution.without_server
+    with campaign.work(progress.bar) as bench:
+        while True:
+            try:
+                return _one_flow(campaign, bench, flow_name, progress, keep_server=keep_server)
+            except BackendError as error:
+                if not isinstance(error, ServerAway) or policy == "stop":
+                    raise
+                click.echo(str(error), err=True)
+                click.echo(_SAID[policy], err=True)
+            if policy == "go on":
+                # A runner of Prefect's may have been in this place.
+                bench.spread = campaign.spread()
+                _loop(campaign, bench, flow_name, progress)
+                campaign.outcome()
+                return None
+            _until_it_answers(campaign)
+
+
+_SAID = {
+    "go on": "Going on without Prefect, as [execution] without_server says: the same campaign, with the same choices.",
+    "wait": "Waiting until it answers, as [execution] without_server says. Calculations that run are untouched.",
+}
+_LOOK_EVERY_S = 5.0
+
+
+def _until_it_answers(campaign: Campaign) -> None:
+    while not server_answers():
+        campaign.clock.sleep(_LOOK_EVERY_S)
+
+
+def _one_flow(campaign: Campaign, bench: Workbench, flow_name: str, progress: Progress, *, keep_server: bool) -> str:
+    with prefect_server(keep=keep_server) as server:
         click.echo(f"Prefect UI: {server.ui}")
         # Prefect reads its settings when it is imported, so it comes after the server's address is set.
         import httpx
@@ -71,7 +114,7 @@ def _under_prefect(campaign: Campaign, flow_name: str, *, keep_server: bool) -> 
             with attach(campaign, bench, progress.say):
                 getattr(ring, flow_name)(str(campaign.path))
         except httpx.HTTPError as error:
-            raise BackendError(
+            raise ServerAway(
                 f"The Prefect server at {server.ui} stopped answering ({error}). Nothing is lost: run the same command"
                 " again, or with --no-prefect."
             ) from error

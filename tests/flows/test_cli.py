@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from active_learning.errors import UserError
+from flows.cli import doctor
+
 COMMANDS = (
     *("init", "check", "run", "tick", "ui", "status", "report", "export", "tell", "retract"),
-    *("pause", "resume", "cancel", "approve", "backtest", "plugins", "doctor"),
+    *("pause", "resume", "cancel", "approve", "deploy", "undeploy", "backtest", "plugins", "doctor"),
 )
 
 
@@ -120,6 +123,21 @@ def test_plugins_lists_every_table(motherlode: Any, tmp_path: Path) -> None:
     for kind in ("prototypes", "matminer", "random_forest", "upper_confidence_bound", "diverse", "ase", "processes"):
         assert re.search(rf"^  {kind} ", end.out, re.MULTILINE)
     assert {"group", "kind"} <= json.loads(motherlode("plugins", "--json", cwd=tmp_path).out)[0].keys()
+
+
+def test_doctor_tells_of_extras_that_are_not_installed_and_calls_what_is_broken_bad(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lacking(group: str, kind: str) -> None:
+        cause = {"dask": ModuleNotFoundError(name="distributed.client"), "slurm": ImportError("libfoo.so")}.get(kind)
+        if cause is not None:
+            raise UserError(f"The submitter '{kind}' cannot be imported: {cause}.") from cause
+
+    monkeypatch.setattr(doctor, "load", lacking)
+    with pytest.raises(UserError, match="libfoo"):
+        doctor._plugins()
+    monkeypatch.setattr(doctor, "load", lambda group, kind: None if kind == "slurm" else lacking(group, kind))
+    assert doctor._plugins().endswith("plug-ins import; not installed what these need: dask (distributed)")
 
 
 def test_doctor_finds_nothing_wrong_here(motherlode: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from forwarding import forwarding, free_port
 
 from active_learning.api.status import read_status
 from active_learning.store import CampaignStore
@@ -195,7 +196,8 @@ def test_a_configured_server_that_does_not_answer_is_an_error_that_says_so(
     address: str, tmp_path: Path, motherlode: Any, write_campaign: Any
 ) -> None:
     begin = time.monotonic()
-    end = motherlode("run", write_campaign(tmp_path), cwd=tmp_path, env={"PREFECT_API_URL": address})
+    path = write_campaign(tmp_path, execution={"without_server": "stop"})
+    end = motherlode("run", path, cwd=tmp_path, env={"PREFECT_API_URL": address})
     assert end.status == 1
     assert f"The Prefect server at {address}" in end.err
     assert "--no-prefect" in end.err
@@ -203,23 +205,54 @@ def test_a_configured_server_that_does_not_answer_is_an_error_that_says_so(
     assert time.monotonic() - begin < 30
 
 
+def test_without_a_server_a_campaign_goes_on_and_says_so(tmp_path: Path, motherlode: Any, write_campaign: Any) -> None:
+    path, away = write_campaign(tmp_path), {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    ticked = motherlode("tick", path, cwd=tmp_path, env=away)
+    assert ticked.status == 0, ticked.err
+    assert "does not answer" in ticked.err
+    assert "Going on without Prefect" in ticked.err
+    ran = motherlode("run", path, cwd=tmp_path, env=away)
+    assert ran.status == 0, ran.err
+    assert "Prefect UI" not in ran.out
+    assert motherlode.json("status", path, "--json", cwd=tmp_path)["phase"] == "stopped"
+
+
+def test_a_campaign_waits_for_the_server_if_its_file_says_so(
+    tmp_path: Path, motherlode: Any, write_campaign: Any, prefect_home: dict[str, str]
+) -> None:
+    path = write_campaign(tmp_path, execution={"without_server": "wait"})
+    port = free_port()
+    away = prefect_home | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    run = motherlode.cold("run", path, cwd=tmp_path, env=away)
+    run.until(lambda: "Waiting until it answers" in run.said, "Waiting until it answers")
+    server = Api(prefect_home)
+    with forwarding(port, server.url):
+        end = run.wait(300)
+    assert end.status == 0, end.err
+    assert "Going on" not in end.err
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("policy", ["go on", "stop"])
 def test_a_campaign_outlives_the_server_that_dies_under_it(
-    tmp_path: Path, motherlode: Any, write_campaign: Any
+    policy: str, tmp_path: Path, motherlode: Any, write_campaign: Any
 ) -> None:
     environment = {"MOTHERLODE_HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path / "none"), "PREFECT_API_URL": ""}
     slow = {"kind": "ase", "calculator": "adversary:LoggingEMT", "calculator_options": {"seconds": 0.4}}
-    path = write_campaign(tmp_path, labeler=slow)
+    path = write_campaign(tmp_path, labeler=slow, execution={"without_server": policy})
     run = motherlode.cold("run", path, cwd=tmp_path, env=environment)
     log = tmp_path / "tiny.campaign" / "launched.log"
     run.until(lambda: log.is_file() and len(log.read_text().splitlines()) >= 4, "four jobs")
     server = Api(environment)
     psutil.Process(server.pid).kill()
     end = run.wait(300)
-    assert end.status == 1, end.out
+    assert end.status == (1 if policy == "stop" else 0), end.out
     assert f"The Prefect server at {server.url.removesuffix('/api')} stopped answering" in end.err
     assert "Nothing is lost" in end.err
+    assert ("Going on without Prefect" in end.err) is (policy == "go on")
     assert "Traceback" not in end.err
-    assert motherlode("run", path, "--no-prefect", cwd=tmp_path).status == 0
+    if policy == "stop":
+        assert motherlode("run", path, "--no-prefect", cwd=tmp_path).status == 0
+    assert motherlode.json("status", path, "--json", cwd=tmp_path)["phase"] == "stopped"
     launches = Counter(log.read_text().splitlines())
     assert max(launches.values()) == 1
