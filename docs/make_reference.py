@@ -117,7 +117,8 @@ _NOTES = {
     '`kind = "modAL.acquisition:max_EI"` is short for `kind = "modal"` with '
     '`strategy = "modAL.acquisition:max_EI"`; the other keys are the strategy\'s arguments.',
     "selection": "Without this table: what fits the other two. `top` for rules that deal out the batch themselves; "
-    "`fantasies` for improvements, levels and `uncertainty`, where the surrogate knows the covariance of its beliefs; "
+    "`fantasies` where rounds overlap, and for improvements, levels and `uncertainty`, if the surrogate knows the"
+    " covariance of its beliefs; "
     "otherwise `diverse`.",
     "training": "See [learning.md](learning.md#how-a-model-is-judged).",
     "search": "See [learning.md](learning.md#hyper-parameters).",

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import allow_failure, flow, get_client, get_run_logger, tags
+from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
-from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field

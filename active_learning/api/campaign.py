@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +37,18 @@ from active_learning.store import Blobs, CampaignStore
 
 __all__ = ["Campaign"]
 
-_PACKAGES = ("motherlode", "prefect", "scikit-learn", "numpy", "pymatgen", "matminer", "ase", "modAL-python")
+_PACKAGES = (
+    "motherlode",
+    "prefect",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "optuna",
+    "pymatgen",
+    "matminer",
+    "ase",
+    "modAL-python",
+)
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
@@ -294,7 +306,7 @@ class Campaign:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

@@ -22,8 +22,8 @@ _BEST_JOINTLY = frozenset(
         "uncertainty",
     }
 )
-"""They can score again what would be believed, and were better for it; an upper confidence bound was not, and expected
-model gain no better than by taking one of each group."""
+"""They can score again what would be believed, and were better for it; an upper confidence bound was only where rounds
+overlap, and expected model gain no better than by taking one of each group."""
 _HAVE_CHOSEN = frozenset({"adaptive", "modal", "random", "thompson"})
 
 
@@ -48,14 +48,21 @@ def _knows_covariance(surrogate: Mapping[str, Any]) -> bool:
     return surrogate.get("kind") in _KNOW_COVARIANCE
 
 
-def default_selection(goal: Goal, surrogate: Mapping[str, Any], acquisition: Mapping[str, Any]) -> dict[str, Any]:
+def default_selection(
+    goal: Goal, surrogate: Mapping[str, Any], acquisition: Mapping[str, Any], *, overlaps: bool = False
+) -> dict[str, Any]:
     """A table of [selection] that fits the other two.
 
     A joint batch where the model knows how its beliefs hang together and the acquisition is the better for it; the
     highest scores where the acquisition has dealt the batch already; otherwise one of each group of like candidates.
+
+    Parameters
+    ----------
+    overlaps : whether rounds open while calculations of earlier ones are in flight
     """
     kind = acquisition.get("kind")
     if kind in _HAVE_CHOSEN or (isinstance(kind, str) and kind.startswith("modAL.")):
         return {"kind": "top"}
-    is_joint = kind in _BEST_JOINTLY and _knows_covariance(surrogate) and goal is not Goal.CLASSIFY
+    is_better = kind in _BEST_JOINTLY or (overlaps and kind == "upper_confidence_bound")
+    is_joint = is_better and _knows_covariance(surrogate) and goal is not Goal.CLASSIFY
     return {"kind": "fantasies" if is_joint else "diverse"}

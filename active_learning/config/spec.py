@@ -305,6 +305,15 @@ class Stopping(Options):
     all: tuple[PluginTable, ...] = Field((), description="all of these together")
 
 
+def _overlap(rounds: Any) -> bool:
+    """Whether a table of [rounds], as the user wrote it, lets rounds overlap; a wrong one is told elsewhere."""
+    if isinstance(rounds, Rounds):
+        return rounds.max_in_flight > rounds.batch_size
+    said = rounds if isinstance(rounds, Mapping) else {}
+    size, flight = (said.get(key, Rounds.model_fields[key].default) for key in ("batch_size", "max_in_flight"))
+    return isinstance(size, int) and isinstance(flight, int) and flight > size
+
+
 class CampaignSpec(Options):
     """A campaign file."""
 
@@ -344,7 +353,8 @@ class CampaignSpec(Options):
         known = surrogate if isinstance(surrogate, Mapping) else {}
         acquisition = filled.setdefault("acquisition", default_acquisition(Goal(goal), known))
         if isinstance(surrogate, Mapping) and isinstance(acquisition, Mapping):
-            filled.setdefault("selection", default_selection(Goal(goal), surrogate, acquisition))
+            overlaps = _overlap(filled.get("rounds"))
+            filled.setdefault("selection", default_selection(Goal(goal), surrogate, acquisition, overlaps=overlaps))
         filled.setdefault("selection", {"kind": "diverse"})
         return filled
 

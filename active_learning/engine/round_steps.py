@@ -265,6 +265,8 @@ def conclude(bench: Workbench, verdict: Verdict) -> str:
             writer.set_phase(Phase.STOPPED, verdict)
         return f"stopped: {verdict.reason}"
     features = bench.features(facts)
+    if facts.ending is None and bench.kit.rules.verdict(_progress(bench, facts, features)) is None:
+        raise StaleVersion(f"no rule says stop any more for campaign '{facts.name}': a label was taken back meanwhile")
     train, _test = split_labels(facts, bench.kit.spec, bench.kit.target, features)
     record = None
     is_fresh = bool(facts.rounds) and facts.rounds[-1].n_picks == 0 and facts.rounds[-1].n_labels == len(train)

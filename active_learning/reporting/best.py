@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,18 @@ from active_learning.api.record import CampaignRecord
 from active_learning.domain.label import Label
 from active_learning.domain.metrics import z_scores
 from active_learning.domain.request import Arm, Request
+from active_learning.domain.target import Target
 
-__all__ = ["BestMaterial", "best_table", "distinct_best", "formula_of", "is_told", "material_key", "prediction_z"]
+__all__ = [
+    "BestMaterial",
+    "best_table",
+    "distinct_best",
+    "formula_of",
+    "is_told",
+    "material_key",
+    "prediction_z",
+    "running_best",
+]
 
 _ARMS = {Arm.DESIGN: "first design", Arm.CONTROL: "control", Arm.TEST: "test set"}
 
@@ -103,6 +114,18 @@ def distinct_best(record: CampaignRecord) -> tuple[BestMaterial, ...]:
         key = material_key(label)
         best.setdefault(key, BestMaterial(label, formula, origin, request, tuple(groups[key])))
     return tuple(best.values())
+
+
+def running_best(target: Target, values: Sequence[float]) -> list[float | None]:
+    """The best of the values up to each, itself among them; None for a goal without a best."""
+    if not target.goal.has_best or not len(values):
+        return [None] * len(values)
+    known = np.array(values, dtype=np.float64)
+    merits = target.merit(known)
+    # The one that holds the best: the first to reach the merit.
+    is_better = np.r_[True, merits[1:] > np.maximum.accumulate(merits)[:-1]]
+    holder = np.maximum.accumulate(np.where(is_better, np.arange(len(known)), 0))
+    return [float(value) for value in known[holder]]
 
 
 def best_table(record: CampaignRecord, n: int) -> list[dict[str, Any]]:

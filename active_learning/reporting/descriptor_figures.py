@@ -49,7 +49,7 @@ def correlation_figure(found: Descriptors | None) -> Figure | None:
     names = [found.shown.names[i] for i in order]
     n = len(names)
     side = n * float(np.clip(6.4 / n, 0.16, 0.28))
-    labels = [f"{short_name(name, _LONGEST_NAME)}  {i + 1}" for i, name in enumerate(names)]
+    labels = [f"{style.drawable(short_name(name, _LONGEST_NAME))}  {i + 1}" for i, name in enumerate(names)]
     left = 0.2 + 0.06 * max(map(len, labels))
     width, height = left + side + _GAP + _PANEL + 0.3, side + _ABOVE + _BELOW
     figure, (ax,) = style.new_figure(width, height)

@@ -18,6 +18,7 @@ from active_learning.reporting import style
 from active_learning.reporting.classes import prospective_classes
 from active_learning.reporting.learned import is_corrected
 from active_learning.reporting.links import answers, candidate_requests
+from active_learning.reporting.numbers import unit_text
 
 __all__ = ["errors_figure", "honesty_figure"]
 
@@ -57,7 +58,7 @@ def errors_figure(record: CampaignRecord) -> Figure | None:
     else:
         _draw_control(ax, record)
         ax.set_ylim(bottom=0)
-    unit = f" ({record.target.unit})" if record.target.unit else ""
+    unit = f" ({unit_text(record.target.unit)})" if record.target.unit else ""
     style.label_axes(ax, "labels trained on", "share of right classes" if is_classes else f"mean absolute error{unit}")
     style.legend(ax, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, columnspacing=1.2)
     return figure

@@ -21,6 +21,7 @@ __all__ = [
     "candidate_requests",
     "design_rounds",
     "failed_attempts",
+    "formulas_of_labels",
     "given_up",
     "label_of_request",
     "newest_round",
@@ -35,20 +36,21 @@ _FAILED = (RequestState.FAILED, RequestState.LOST)
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Values beside what was predicted for them, each (n,), in the target's unit. n may be 0."""
+    """Values beside what was predicted for them, each (n,), in the target's unit, and whose they are. n may be 0."""
 
     y: Floats
     mean: Floats
     std: Floats
+    candidates: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
 
     @staticmethod
-    def of(rows: Sequence[tuple[float, float, float]]) -> Comparison:
-        """From rows of value, mean and std."""
+    def of(rows: Sequence[tuple[float, float, float]], candidates: Sequence[str] = ()) -> Comparison:
+        """From rows of value, mean and std, and the ids of their candidates."""
         table = np.array(rows, dtype=np.float64).reshape(-1, 3)
-        return Comparison(table[:, 0], table[:, 1], table[:, 2])
+        return Comparison(table[:, 0], table[:, 1], table[:, 2], tuple(candidates))
 
 
 def candidate_requests(record: CampaignRecord) -> tuple[Request, ...]:
@@ -120,7 +122,8 @@ def out_of_fold(record: CampaignRecord, round_record: RoundRecord | None) -> Com
     """
     predicted = {} if round_record is None else round_record.out_of_fold
     values = {label.candidate_id: label.value for label in record.target_labels}
-    return Comparison.of([(values[c], *pair) for c, pair in predicted.items() if c in values])
+    known = {c: pair for c, pair in predicted.items() if c in values}
+    return Comparison.of([(values[c], *pair) for c, pair in known.items()], tuple(known))
 
 
 def prospective(record: CampaignRecord, *, arm: Arm = Arm.CHOSEN, up_to: int | None = None) -> Comparison:
@@ -129,14 +132,25 @@ def prospective(record: CampaignRecord, *, arm: Arm = Arm.CHOSEN, up_to: int | N
     Only requests of one arm, and of rounds up to `up_to`, if it is given.
     """
     labels = answers(record)
-    return Comparison.of(
-        [
-            (labels[r.id].value, r.mean, r.std)
-            for r in candidate_requests(record)
-            if r.id in labels
-            and r.arm is arm
-            and r.mean is not None
-            and r.std is not None
-            and (up_to is None or r.round <= up_to)
-        ]
+    found = [
+        (r.candidate_id, (labels[r.id].value, r.mean, r.std))
+        for r in candidate_requests(record)
+        if r.id in labels
+        and r.arm is arm
+        and r.mean is not None
+        and r.std is not None
+        and (up_to is None or r.round <= up_to)
+    ]
+    return Comparison.of([row for _, row in found], [candidate for candidate, _ in found])
+
+
+def formulas_of_labels(record: CampaignRecord) -> tuple[str | None, ...]:
+    """The formula of each label of the target, in their order; None where nobody noted it."""
+    requests = {request.candidate_id: request.formula for request in record.requests}
+    labels = record.target_labels
+    rows = record.rows_of(x.candidate_id for x in labels if x.candidate_id not in requests)
+    return tuple(
+        requests.get(x.candidate_id)
+        or (record.formulas[rows[x.candidate_id]] if x.candidate_id in rows else x.provenance.get("formula"))
+        for x in labels
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,18 +23,23 @@ from active_learning.reporting.best import distinct_best, is_told
 from active_learning.reporting.links import arm_of, candidate_requests, design_rounds, given_up
 from active_learning.reporting.umap_map import umap_plane
 
-__all__ = ["MAP_ROWS", "MapMethod", "map_figure", "pca_plane", "standardized"]
+__all__ = ["MAP_ROWS", "MapMethod", "Plane", "map_figure", "map_plane", "pca_plane", "roles", "standardized"]
 
 Floats = NDArray[np.float64]
 MapMethod = Literal["pca", "umap"]
 
 # Reads on white and on black: the points of the pool are an image inside the drawing, of one color for both pages.
 _POOL = "#8b95a3"
-# What the model did not choose; its own choices bear the color of their round.
-_ARMS = (
-    (Arm.DESIGN, "first design", "s", style.MUTED),
-    (Arm.CONTROL, "control", "^", style.CONTROL),
-    (Arm.TEST, "test set", "v", style.TEST),
+# What became of a candidate that was asked for or labeled.
+_CHOSEN, _KNOWN, _TOLD, _LOST = "chosen by the model", "known before", "told", "given up"
+_ROLES = {Arm.DESIGN: "first design", Arm.CHOSEN: _CHOSEN, Arm.CONTROL: "control", Arm.TEST: "test set"}
+# Role, marker, size and color of what the model did not choose; its own choices bear the color of their round.
+_MARKS = (
+    ("first design", "s", 34, style.MUTED),
+    ("control", "^", 34, style.CONTROL),
+    ("test set", "v", 34, style.TEST),
+    (_KNOWN, "s", 26, style.GOOD),
+    (_TOLD, "D", 34, style.GOOD),
 )
 
 MAP_ROWS = 20_000
@@ -84,10 +90,24 @@ def _rows_to_show(record: CampaignRecord) -> NDArray[np.intp]:
     return np.sort(np.concatenate([np.flatnonzero(is_kept), sample]))
 
 
-def map_figure(record: CampaignRecord, *, method: MapMethod = "pca") -> Figure | None:
-    """The pool in two dimensions with the first design, what was chosen (by round), failures and the best.
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Candidates in two dimensions.
 
-    PCA or UMAP of the standardized descriptors; pools above `MAP_ROWS` are thinned. None if there is no candidate.
+    Parameters
+    ----------
+    rows : (n,), of the record
+    points : (n, 2)
+    names : of the two axes
+    """
+
+    rows: NDArray[np.intp]
+    points: Floats
+    names: tuple[str, str]
+
+
+def map_plane(record: CampaignRecord, *, method: MapMethod = "pca") -> Plane | None:
+    """PCA or UMAP of the standardized descriptors; pools above `MAP_ROWS` are thinned. None without a candidate.
 
     Raises
     ------
@@ -99,10 +119,21 @@ def map_figure(record: CampaignRecord, *, method: MapMethod = "pca") -> Figure |
         return None
     X = standardized(record.X[rows])
     if method == "umap":
-        plane, names = umap_plane(X, seed=record.seed), ("UMAP 1", "UMAP 2")
-    else:
-        plane, shares = pca_plane(X)
-        names = (f"principal component 1 ({shares[0]:.0%} of variance)", f"component 2 ({shares[1]:.0%})")
+        return Plane(rows, umap_plane(X, seed=record.seed), ("UMAP 1", "UMAP 2"))
+    points, shares = pca_plane(X)
+    names = (f"principal component 1 ({shares[0]:.0%} of variance)", f"component 2 ({shares[1]:.0%})")
+    return Plane(rows, points, names)
+
+
+def map_figure(record: CampaignRecord, *, method: MapMethod = "pca", on: Plane | None = None) -> Figure | None:
+    """The pool in two dimensions with the first design, what was chosen (by round), failures and the best.
+
+    On the plane `on`, or on a new one made as `map_plane` says. None if there is no candidate.
+    """
+    found = on or map_plane(record, method=method)
+    if found is None:
+        return None
+    rows, plane, names = found.rows, found.points, found.names
     figure, (ax,) = style.new_figure(6.2, 5.0)
     shown = f"pool ({len(record.candidate_ids):,})"
     if len(rows) < len(record.candidate_ids):
@@ -118,45 +149,51 @@ def map_figure(record: CampaignRecord, *, method: MapMethod = "pca") -> Figure |
     return figure
 
 
+def roles(record: CampaignRecord) -> dict[str, tuple[str, int | None]]:
+    """Of each candidate that was asked for or labeled, what it is on the map, and the round that asked for it."""
+    failed, designs = given_up(record), design_rounds(record)
+    found: dict[str, tuple[str, int | None]] = {}
+    for request in candidate_requests(record):
+        is_lost = request.candidate_id in failed
+        found[request.candidate_id] = (_LOST if is_lost else _ROLES[arm_of(request, designs)], request.round)
+    for label in record.target_labels:
+        found.setdefault(label.candidate_id, (_TOLD if is_told(label) else _KNOWN, None))
+    return found
+
+
+def _of_each_role(record: CampaignRecord, position: Mapping[str, Floats]) -> dict[str, dict[str, int | None]]:
+    """Role -> candidates on the map that have it -> their round."""
+    found: dict[str, dict[str, int | None]] = {}
+    for candidate, (role, number) in roles(record).items():
+        if candidate in position:
+            found.setdefault(role, {})[candidate] = number
+    return found
+
+
 def _scatter(ax: Axes, points: Sequence[Floats], **options: Any) -> PathCollection:
     table = np.array(points, dtype=np.float64).reshape(-1, 2)
     return ax.scatter(table[:, 0], table[:, 1], **options)
 
 
 def _draw_requests(figure: Figure, ax: Axes, record: CampaignRecord, position: dict[str, Floats]) -> None:
-    failed = given_up(record)
-    asked = {r.candidate_id: r for r in candidate_requests(record) if r.candidate_id in position}
-    designs = design_rounds(record)
-    arms = {c: arm_of(request, designs) for c, request in asked.items() if c not in failed}
-    chosen = {c: asked[c].round for c, arm in arms.items() if arm is Arm.CHOSEN}
-    brought = {
-        label.candidate_id: label
-        for label in record.target_labels
-        if label.candidate_id in position and label.candidate_id not in asked
-    }
-    known = [position[c] for c, label in brought.items() if not is_told(label)]
-    told = [position[c] for c, label in brought.items() if is_told(label)]
-    lost = [position[c] for c in sorted(failed) if c in position]
+    found = _of_each_role(record, position)
     best = [position[b.label.candidate_id] for b in distinct_best(record) if b.label.candidate_id in position][:1]
     edge: dict[str, Any] = {"edgecolors": style.PAPER, "linewidths": 0.6}
-    for wanted, name, marker, color in _ARMS:
-        points = [position[c] for c, arm in arms.items() if arm is wanted]
-        if points:
-            _scatter(ax, points, s=34, marker=marker, color=color, label=name, zorder=3, **edge)
-    if chosen:
-        _draw_chosen(figure, ax, chosen, position, edge)
-    if known:
-        _scatter(ax, known, s=26, marker="s", color=style.GOOD, label="known before", zorder=3, **edge)
-    if told:
-        _scatter(ax, told, s=34, marker="D", color=style.GOOD, label="told", zorder=3, **edge)
-    if lost:
-        _scatter(ax, lost, s=34, marker="x", color=style.FAILED, linewidths=1.5, label="given up", zorder=4)
+    for name, marker, size, color in _MARKS:
+        if name in found:
+            points = [position[c] for c in found[name]]
+            _scatter(ax, points, s=size, marker=marker, color=color, label=name, zorder=3, **edge)
+    if _CHOSEN in found:
+        _draw_chosen(figure, ax, found[_CHOSEN], position, edge)
+    if _LOST in found:
+        lost = [position[c] for c in found[_LOST]]
+        _scatter(ax, lost, s=34, marker="x", color=style.FAILED, linewidths=1.5, label=_LOST, zorder=4)
     if best:
         _scatter(ax, best, s=190, marker="*", color=style.BEST, label="best", zorder=5, **edge)
 
 
 def _draw_chosen(
-    figure: Figure, ax: Axes, chosen: dict[str, int], position: dict[str, Floats], edge: dict[str, Any]
+    figure: Figure, ax: Axes, chosen: Mapping[str, int | None], position: dict[str, Floats], edge: dict[str, Any]
 ) -> None:
     numbers = np.array(list(chosen.values()))
     # The ends of the color map vanish on a dark or on a light page.
@@ -169,7 +206,7 @@ def _draw_chosen(
         vmin=min(int(numbers.min()), 1),
         vmax=max(int(numbers.max()), 2),
         s=36,
-        label="chosen by the model",
+        label=_CHOSEN,
         zorder=3,
         **edge,
     )

@@ -15,9 +15,9 @@ from active_learning.domain.request import Arm
 from active_learning.domain.target import Goal
 from active_learning.reporting import style
 from active_learning.reporting.links import Comparison, newest_round, out_of_fold, prospective
-from active_learning.reporting.numbers import plain, property_title, short_name, shortened
+from active_learning.reporting.numbers import plain, property_title, short_name, unit_text
 
-__all__ = ["calibration_figure", "importances_figure", "parity_figure"]
+__all__ = ["calibration_figure", "comparisons", "enough_for_calibration", "importances_figure", "parity_figure"]
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ _CONTROL = "control, before labeling"
 _MOST_VECTOR_POINTS = 1000
 
 
-def _comparisons(record: CampaignRecord, number: int | None) -> list[tuple[str, str, str, Comparison]]:
+def comparisons(record: CampaignRecord, number: int | None) -> list[tuple[str, str, str, Comparison]]:
     """(name, color, marker, data) of the kinds of honest prediction, where there are any; none of classes."""
     if record.target.goal is Goal.CLASSIFY:
         return []
@@ -51,12 +51,12 @@ def parity_figure(record: CampaignRecord, *, number: int | None = None, width: f
     the model said when it chose the candidate, or when it was drawn for the control. With `number`, only what was known
     of rounds up to that one.
     """
-    kinds = _comparisons(record, number)
+    kinds = comparisons(record, number)
     if not kinds:
         return None
     figure, (ax,) = style.new_figure(width, 4.2)
     for name, color, marker, data in kinds:
-        _draw_parity(ax, name, color, marker, data, shortened(record.target.unit, 14))
+        _draw_parity(ax, name, color, marker, data, unit_text(record.target.unit))
     low = min(float(min(d.y.min(), d.mean.min())) for *_, d in kinds)
     high = max(float(max(d.y.max(), d.mean.max())) for *_, d in kinds)
     pad = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
@@ -98,6 +98,15 @@ def _draw_parity(ax: Axes, name: str, color: str, marker: str, data: Comparison,
     ax.plot([], [], marker, color=color, markersize=5, markeredgewidth=0, label=summary.replace("$", r"\$"))
 
 
+def enough_for_calibration(record: CampaignRecord) -> list[tuple[str, str, str, Comparison]]:
+    """Those of `comparisons` that the figure of the calibration shows."""
+    return [
+        kind
+        for kind in comparisons(record, None)
+        if len(kind[3]) >= (_FEWEST_OF_CONTROL if kind[0] == _CONTROL else _FEWEST_FOR_CALIBRATION)
+    ]
+
+
 def calibration_figure(record: CampaignRecord) -> Figure | None:
     """How honest the predicted stds are: coverage against confidence level, and the distribution of z.
 
@@ -106,11 +115,7 @@ def calibration_figure(record: CampaignRecord) -> Figure | None:
     at each level. Right, z = (label - mean) / std beside the standard normal; beyond +-4 in the last bins. None
     with fewer than five predictions of any kind (of the control it takes twenty), and for classes.
     """
-    kinds = [
-        kind
-        for kind in _comparisons(record, None)
-        if len(kind[3]) >= (_FEWEST_OF_CONTROL if kind[0] == _CONTROL else _FEWEST_FOR_CALIBRATION)
-    ]
+    kinds = enough_for_calibration(record)
     if not kinds:
         return None
     figure, (left, right) = style.new_figure(8.4, 4.3, n_columns=2)
@@ -158,7 +163,7 @@ def importances_figure(record: CampaignRecord, n: int = 20) -> Figure | None:
     names, values = [name for name, _ in top], [value for _, value in top]
     rows = np.arange(len(top))
     ax.barh(rows, values, color=style.ACCENT, height=0.66)
-    ax.set_yticks(rows, [short_name(name, 42) for name in names])
+    ax.set_yticks(rows, [style.drawable(short_name(name, 42)) for name in names])
     for text in ax.get_yticklabels():
         text.set_parse_math(False)
         text.set_fontsize(8)

@@ -5,7 +5,22 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["duration", "formula_parts", "plain", "property_title", "short_name", "shortened", "with_error", "z_text"]
+from active_learning.reporting.private import without_secrets_in
+
+__all__ = [
+    "brief",
+    "duration",
+    "formula_parts",
+    "one_line",
+    "percent",
+    "plain",
+    "property_title",
+    "short_name",
+    "shortened",
+    "unit_text",
+    "with_error",
+    "z_text",
+]
 
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?(?:\d+(?:\.\d+)?)?)+")
 _FORMULA_PART = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
@@ -83,8 +98,22 @@ def property_title(name: str, unit: str) -> str:
     >>> property_title("band_gap", "eV")
     'band gap (eV)'
     """
-    name, unit = name.replace("_", " "), shortened(unit, 14)
+    name, unit = one_line(name.replace("_", " ")), unit_text(unit)
     return f"{shortened(name, 28)} ({unit})" if unit else shortened(name, 44)
+
+
+def one_line(text: str) -> str:
+    """Any white space as one blank.
+
+    >>> one_line(" a\\n b")
+    'a b'
+    """
+    return " ".join(text.split())
+
+
+def unit_text(unit: str) -> str:
+    """A unit on one line, cut to a length that leaves room for the plot."""
+    return shortened(one_line(unit), 14)
 
 
 def shortened(text: str, length: int) -> str:
@@ -96,12 +125,33 @@ def shortened(text: str, length: int) -> str:
     return "\n".join(line if len(line) <= length else f"{line[: length - 1]}…" for line in text.split("\n"))
 
 
+def brief(text: str, length: int = 300) -> str:
+    """A text of the user with room for all that is meant to be read, and for no book; without passwords.
+
+    >>> brief("a" * 400)[-3:], brief("a b")
+    ('aa…', 'a b')
+    """
+    # Before it is cut: half of an address would not be known for one.
+    text = without_secrets_in(text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def percent(share: float) -> str:
+    """A share of one in whole percent.
+
+    >>> percent(0.254)
+    '25 %'
+    """
+    return f"{100 * share:.0f} %"
+
+
 def short_name(name: str, length: int) -> str:
     """A feature's name that has room; of a product the ends of the factors, which differ where their beginnings do not.
 
     >>> short_name("MagpieData mean CovalentRadius * MagpieData range Column", 42)
     'mean CovalentRadius * range Column'
     """
+    name = one_line(name)
     if len(name) <= length:
         return name
     # Matminer's own word, the same in all its names.

@@ -15,7 +15,7 @@ from active_learning.reporting.classes import class_names, recovered_probabiliti
 from active_learning.reporting.links import answers, arm_of, candidate_requests, design_rounds, label_of_request
 from active_learning.reporting.numbers import plain, with_error, z_text
 
-__all__ = ["LogColumns", "Pick", "log_columns", "picks_by_round", "picks_of_round"]
+__all__ = ["Log", "LogColumns", "Pick", "log_columns", "picks_by_round", "picks_of_round"]
 
 _OPEN_WORDS = {
     RequestState.PLANNED: "planned",
@@ -109,7 +109,7 @@ def _outcome(request: Request, label: Label | None, own: Label | None, unit: str
     return _OPEN_WORDS[request.state], "failed" if request.state is RequestState.LOST else "open", ""
 
 
-class _Log:
+class Log:
     """What the rows of a record's log have in common."""
 
     def __init__(self, record: CampaignRecord) -> None:
@@ -118,11 +118,16 @@ class _Log:
         self._classes = {r.number: r.classes for r in record.rounds}
         self._is_classes = record.target.goal is Goal.CLASSIFY
 
-    def pick(self, request: Request) -> Pick:
+    def label_of(self, request: Request) -> Label | None:
+        """The label that came of a request. A job that failed has failed, whatever a person told of its candidate
+        later."""
         own = self._own.get(request.id)
-        # A job that failed has failed, whatever a person told of its candidate later.
         has_failed = request.failure is not None or request.state is RequestState.LOST
-        label = own if has_failed else self._answers.get(request.id, own)
+        return own if has_failed else self._answers.get(request.id, own)
+
+    def pick(self, request: Request) -> Pick:
+        """The request in words."""
+        own, label = self._own.get(request.id), self.label_of(request)
         outcome, state, detail = _outcome(request, label, own, self._unit)
         classes = self._classes.get(request.round, ()) if self._is_classes else None
         predicted, error, z = _belief(request, label, classes)
@@ -147,7 +152,7 @@ class _Log:
 
 def picks_by_round(record: CampaignRecord) -> dict[int, tuple[Pick, ...]]:
     """Round -> its requests, references left out, in the order they were planned."""
-    log = _Log(record)
+    log = Log(record)
     found: dict[int, list[Pick]] = {}
     for request in candidate_requests(record):
         found.setdefault(request.round, []).append(log.pick(request))
@@ -156,5 +161,5 @@ def picks_by_round(record: CampaignRecord) -> dict[int, tuple[Pick, ...]]:
 
 def picks_of_round(record: CampaignRecord, number: int) -> tuple[Pick, ...]:
     """The requests of one round, references left out, in the order they were planned."""
-    log = _Log(record)
+    log = Log(record)
     return tuple(log.pick(request) for request in candidate_requests(record) if request.round == number)

@@ -20,7 +20,7 @@ from active_learning.reporting.best import is_told
 from active_learning.reporting.links import arm_of, design_rounds, failed_attempts, request_of_label
 from active_learning.reporting.numbers import property_title
 
-__all__ = ["discovery_figure"]
+__all__ = ["discovery_figure", "kinds_of_labels"]
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def _draw_band(ax: Axes, record: CampaignRecord) -> None:
 
 
 def _draw_labels(ax: Axes, record: CampaignRecord, values: Floats) -> None:
-    kinds = np.array(_kinds(record))
+    kinds = np.array(kinds_of_labels(record))
     x = np.arange(1, len(values) + 1)
     size = float(np.clip(4000 / len(values), 5, 26))
     for name, color, marker in _KINDS:
@@ -106,7 +106,7 @@ def _draw_labels(ax: Axes, record: CampaignRecord, values: Floats) -> None:
             )
 
 
-def _kinds(record: CampaignRecord) -> list[str]:
+def kinds_of_labels(record: CampaignRecord) -> list[str]:
     """Whose label each of the target's is, in their order. One that was told counts for what it was asked for."""
     designs = design_rounds(record)
     pairs = zip(record.labels, request_of_label(record), strict=True)

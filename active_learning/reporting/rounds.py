@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.campaign import RoundRecord
 from active_learning.errors import ContractError
@@ -11,31 +9,17 @@ from active_learning.reporting import style
 from active_learning.reporting.best import distinct_best
 from active_learning.reporting.classes import Confusion, confusions
 from active_learning.reporting.learned import forecast_text, round_metrics
+from active_learning.reporting.markdown import escape_markdown, markdown_table
 from active_learning.reporting.model_figures import parity_figure
 from active_learning.reporting.numbers import with_error
 from active_learning.reporting.picks import LogColumns, Pick, log_columns, picks_of_round
 from active_learning.reporting.progress_figures import discovery_figure
 
-__all__ = ["escape_markdown", "round_markdown"]
+__all__ = ["round_markdown"]
 
 # 64 colors are plenty for these drawings and a third of the size.
 _DPI = 120
 _N_COLORS = 64
-_SPECIAL = re.compile(r"[&<>\"'`*_{}\[\]#|~\\@$!^=]|:(?=/)|(?<=www)\.", re.IGNORECASE)
-
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
-
-
-def escape_markdown(text: str) -> str:
-    """Text that shows as itself anywhere in Markdown, in a table's cell too: no markup, no HTML, no link.
-
-    Signs that may mean something get a backslash (CommonMark 0.31, section 2.4); what HTML could read becomes a named
-    entity, the only kind that Prefect's UI shows as its sign; any white space becomes one blank.
-
-    >>> escape_markdown("a|b <i>")
-    'a\\\\|b &lt;i&gt;'
-    """
-    return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0], "\\" + match[0]), " ".join(text.split()))
 
 
 def round_markdown(record: CampaignRecord, number: int) -> str:
@@ -61,7 +45,7 @@ def round_markdown(record: CampaignRecord, number: int) -> str:
         parts.append(_picks_table(record, picks))
     metrics = round_metrics(found, record.target.unit)
     if metrics:
-        parts.append(_table(["model of this round", ""], [":--", "--:"], [list(row) for row in metrics]))
+        parts.append(markdown_table(["model of this round", ""], [":--", "--:"], [list(row) for row in metrics]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -92,17 +76,12 @@ def _pictures(record: CampaignRecord, number: int) -> str:
     return "\n\n".join(images)
 
 
-def _table(head: list[str], alignment: list[str], rows: list[list[str]]) -> str:
-    lines = [f"| {' | '.join(map(escape_markdown, head))} |", f"|{'|'.join(alignment)}|"]
-    return "\n".join([*lines, *(f"| {' | '.join(map(escape_markdown, row))} |" for row in rows)])
-
-
 def _confusion_table(table: Confusion) -> str:
     """A row for each true class; what was predicted right stands on the diagonal."""
     head = [f"{table.name}: true class", *(f"predicted {name}" for name in table.classes), "right"]
     counts = zip(table.classes, table.counts, table.shares, strict=True)
     rows = [[name, *map(str, row), share] for name, row, share in counts]
-    return _table(head, [":--", *["--:"] * (len(head) - 1)], rows)
+    return markdown_table(head, [":--", *["--:"] * (len(head) - 1)], rows)
 
 
 def _picks_table(record: CampaignRecord, picks: tuple[Pick, ...]) -> str:
@@ -113,7 +92,7 @@ def _picks_table(record: CampaignRecord, picks: tuple[Pick, ...]) -> str:
         [cell for cell, (*_, is_there) in zip(_cells(pick), _columns(columns, unit), strict=True) if is_there]
         for pick in picks
     ]
-    return _table([name for name, _ in shown], [align for _, align in shown], rows)
+    return markdown_table([name for name, _ in shown], [align for _, align in shown], rows)
 
 
 def _columns(log: LogColumns, unit: str) -> list[tuple[str, str, bool]]:

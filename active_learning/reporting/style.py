@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import re
+from functools import cache
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.text import Text
 from PIL import Image
 
@@ -27,13 +29,16 @@ __all__ = [
     "PAPER",
     "ROUND_COLORS",
     "TEST",
+    "drawable",
     "label_axes",
     "legend",
     "new_figure",
+    "new_grid",
     "no_data",
     "png_bytes",
     "png_data_uri",
     "svg_data_uris",
+    "svg_text",
 ]
 
 # Okabe and Ito's colors, which color-blind readers can tell apart, beside grays. `_DARK` gives each color that would
@@ -69,11 +74,31 @@ _RANDOM_ID = re.compile(r'id="(\w+[0-9a-f]{10})"')
 _HEX_COLOR = re.compile("|".join(map(re.escape, _DARK)), re.IGNORECASE)
 
 
+@cache
+def _signs() -> frozenset[int]:
+    """What the font of the figures can draw; it comes with matplotlib."""
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def drawable(text: str) -> str:
+    """A text of the user for a figure: signs that the font lacks, and control characters, become boxes.
+
+    >>> drawable("a\\x07b 能")
+    'a□b □'
+    """
+    return "".join(sign if sign == "\n" or (ord(sign) in _signs() and sign.isprintable()) else "□" for sign in text)
+
+
 def new_figure(width: float = 5.2, height: float = 3.7, n_columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with its own canvas and one row of axes; sizes in inches."""
+    return new_grid(width, height, n_columns, n_columns)
+
+
+def new_grid(width: float, height: float, n: int, n_columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure with its own canvas and `n` axes in rows of `n_columns`; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, n_columns, i + 1) for i in range(n_columns)]
+    axes = [figure.add_subplot(-(-n // n_columns), n_columns, i + 1) for i in range(n)]
     for ax in axes:
         ax.set_facecolor(PAPER)
         ax.grid(True, color=GRID, linewidth=0.7)
@@ -96,10 +121,10 @@ def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
     """Name both axes, and say in the title what is shown."""
     _plain(ax.xaxis.label, size=_FONT_SIZE)
     _plain(ax.yaxis.label, size=_FONT_SIZE)
-    ax.set_xlabel(shortened(x, _LONGEST_LABEL))
-    ax.set_ylabel(shortened(y, _LONGEST_LABEL))
+    ax.set_xlabel(drawable(shortened(x, _LONGEST_LABEL)))
+    ax.set_ylabel(drawable(shortened(y, _LONGEST_LABEL)))
     if title:
-        _plain(ax.set_title(title, loc="left"), size=_FONT_SIZE)
+        _plain(ax.set_title(drawable(title), loc="left"), size=_FONT_SIZE)
 
 
 def legend(ax: Axes, **options: Any) -> None:
@@ -113,6 +138,8 @@ def legend(ax: Axes, **options: Any) -> None:
         **{"handletextpad": 0.5, "borderpad": 0.3, **options},
     )
     box.set_zorder(10)
+    for text in box.get_texts():
+        text.set_text(drawable(text.get_text()))
 
 
 def no_data(ax: Axes, text: str) -> None:
@@ -141,7 +168,8 @@ def png_data_uri(figure: Figure, *, dpi: int = 110, n_colors: int | None = None)
     return f"data:image/png;base64,{base64.b64encode(png_bytes(figure, dpi=dpi, n_colors=n_colors)).decode()}"
 
 
-def _svg(figure: Figure) -> str:
+def svg_text(figure: Figure) -> str:
+    """The figure as SVG, for a light page; the same figure gives the same text."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -154,7 +182,7 @@ def _svg(figure: Figure) -> str:
 
 def svg_data_uris(figure: Figure) -> tuple[str, str]:
     """The figure as SVG in two data URIs: for a light page, and in the colors of a dark one. Drawn once."""
-    light = _svg(figure)
+    light = svg_text(figure)
     dark = _HEX_COLOR.sub(lambda match: _DARK[match[0].lower()], light)
     uris = [f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}" for svg in (light, dark)]
     return uris[0], uris[1]

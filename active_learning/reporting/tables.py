@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 
 from active_learning.api.record import CampaignRecord
@@ -15,12 +15,16 @@ from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Label
 from active_learning.domain.request import Request
 from active_learning.domain.target import Goal
+from active_learning.engine.answering import rounds_of
 from active_learning.engine.spending import surprises
+from active_learning.reporting.best import running_best
 from active_learning.reporting.learned import forecast_text, round_metrics
 from active_learning.reporting.links import failed_attempts, given_up, label_of_request
 from active_learning.reporting.picks import Pick, picks_by_round
+from active_learning.reporting.private import without_secrets
 
 __all__ = [
+    "MOST_LISTED",
     "CostRow",
     "FailureGroup",
     "OutlierRow",
@@ -33,12 +37,16 @@ __all__ = [
     "spec_text",
 ]
 
-_PASSWORD = re.compile(r"(://[^/\s:@\"]*):[^@\s\"]+@")
+MOST_LISTED = 1000
+"""Picks that are listed round by round, the newest; all of them stand in the log of decisions."""
 
 
 @dataclass(frozen=True)
 class RoundTable:
-    """A round with its metrics (name, value), what its batch was expected to be worth, and its picks."""
+    """A round with its metrics (name, value), what its batch was expected to be worth, and its picks.
+
+    `is_listed` is whether its picks have a table of their own; those of older rounds stand in the log only.
+    """
 
     round: RoundRecord
     metrics: tuple[tuple[str, str], ...]
@@ -47,6 +55,7 @@ class RoundTable:
     n_labels: int
     n_failed: int
     n_open: int
+    is_listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class CostRow:
     queued_s : what they waited, all together
     turnaround_s : median from submission to settlement of a job that gave a label
     wall_s : from the round's first submission to its last settlement
+    best : the best value among the labels of this round and of those before it
     """
 
     round: int
@@ -78,17 +88,20 @@ class CostRow:
     queued_s: float | None
     turnaround_s: float | None
     wall_s: float | None
+    best: float | None = None
 
 
 def round_tables(record: CampaignRecord) -> tuple[RoundTable, ...]:
     """Every round with what it chose, why, and what came of it; newest first."""
     tables = []
-    by_round = picks_by_round(record)
+    by_round, n_shown = picks_by_round(record), 0
     for found in sorted(record.rounds, key=lambda r: -r.number):
         picks = by_round.get(found.number, ())
         states = Counter(pick.state for pick in picks)
         metrics, forecast = round_metrics(found, record.target.unit), forecast_text(record, found)
-        tables.append(RoundTable(found, metrics, forecast, picks, states["ok"], states["failed"], states["open"]))
+        counts = (states["ok"], states["failed"], states["open"])
+        tables.append(RoundTable(found, metrics, forecast, picks, *counts, is_listed=n_shown < MOST_LISTED))
+        n_shown += len(picks)
     return tuple(tables)
 
 
@@ -169,11 +182,28 @@ def cost_rows(record: CampaignRecord) -> tuple[tuple[CostRow, ...], CostRow]:
     """What each round cost, in the order of the rounds, and all of them together (its `round` is -1)."""
     labels = label_of_request(record)
     numbers = sorted({request.round for request in record.requests})
-    rows = [_cost(n, [r for r in record.requests if r.round == n], labels) for n in numbers]
-    return tuple(row for row in rows if row.n_jobs), _cost(-1, record.requests, labels)
+    of_round: dict[int, list[Request]] = {n: [] for n in numbers}
+    for request in record.requests:
+        of_round[request.round].append(request)
+    best = _best_after(record)
+    rows = [replace(_cost(n, requests, labels), best=best(n)) for n, requests in of_round.items()]
+    total = replace(_cost(-1, record.requests, labels), best=best(max(numbers, default=-1)))
+    return tuple(row for row in rows if row.n_jobs), total
+
+
+def _best_after(record: CampaignRecord) -> Callable[[int], float | None]:
+    """The best value among the labels that were asked for up to a round, and those nobody asked for."""
+    round_of = rounds_of(record.requests, record.rounds, record.target_labels)
+    pairs = sorted((round_of[x.candidate_id], x.value) for x in record.target_labels)
+    rounds, best_values = [number for number, _ in pairs], running_best(record.target, [value for _, value in pairs])
+
+    def best(number: int) -> float | None:
+        n = bisect_right(rounds, number)
+        return best_values[n - 1] if n else None
+
+    return best
 
 
 def spec_text(record: CampaignRecord) -> str:
-    """The campaign file as indented JSON, with the password of any address in it blotted out."""
-    text = json.dumps(record.spec, indent=2, ensure_ascii=False, default=str)
-    return _PASSWORD.sub(r"\1:***@", text)
+    """The campaign file as indented JSON, with passwords and keys in it blotted out."""
+    return json.dumps(without_secrets(record.spec), indent=2, ensure_ascii=False, default=str)

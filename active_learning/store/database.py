@@ -86,8 +86,9 @@ def _remedy(message: str) -> str:
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One consistent look."""
-    with _translated(engine), engine.connect() as connection, connection.begin():
+    """One consistent look: PostgreSQL would else show each query what was committed before that one."""
+    options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with _translated(engine), engine.connect() as connection, connection.execution_options(**options).begin():
         yield connection
 
 

@@ -61,7 +61,7 @@ class Writer:
     def set_spec(self, spec: Mapping[str, Any], changed: Iterable[str]) -> None:
         """Take over a changed campaign file."""
         self._set(spec=dict(spec))
-        self.event("spec_changed", keys=sorted(changed))
+        self.event("spec_changed", keys=sorted(changed), spec=dict(spec))
 
     def set_versions(self, versions: Mapping[str, str]) -> None:
         """Note the versions of the packages the campaign runs with."""

@@ -3,11 +3,12 @@
     python benchmarks/science/asynchrony.py                            # hours on two cores; resumable
     python benchmarks/science/asynchrony.py --tables hardness --seeds 3 --labels 60 --trees 50
 
-The project's default campaign is replayed on labeled tables in three settings: one label at a time; asynchronous, eight
-in flight and a round for each that comes in; synchronous, batches of eight, each waited for to its last. Times of
-labels are imagined: one hour in the median, log-normal with a spread of 1, so that the slowest of eight takes some five
-times the median; a decision takes a minute. First labels, and the time of each candidate's label, are the same in all
-settings of a seed. Asked is how busy the workers are, and how many more labels it takes than one at a time to find as
+The project's default campaign is replayed on labeled tables in four settings: one label at a time; asynchronous, eight
+in flight and a round for each that comes in, with the default selection, fantasies that are told what is in flight, and
+with the one that is the default of rounds that do not overlap; synchronous, batches of eight, each waited for to its
+last. Times of labels are imagined: one hour in the median, log-normal with a spread of 1, so that the slowest of eight
+takes some five times the median; a decision takes a minute. First labels, and the time of each candidate's label, are
+the same in all settings of a seed. Asked is how busy the workers are, and how many more labels it takes than one at a time to find as
 many of the best. Writes benchmarks/results/asynchrony.json.
 """
 
@@ -34,12 +35,13 @@ from active_learning.evaluation.virtual import Labeling
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 N_FLIGHT = 8
 INITIAL = 20
-SETTINGS: Mapping[str, tuple[int, int]] = {
-    "one at a time": (1, 1),
-    "asynchronous": (1, N_FLIGHT),
-    "synchronous": (N_FLIGHT, N_FLIGHT),
+SETTINGS: Mapping[str, tuple[int, int, str | None]] = {
+    "one at a time": (1, 1, None),
+    "asynchronous": (1, N_FLIGHT, None),
+    "asynchronous, diverse": (1, N_FLIGHT, "diverse"),
+    "synchronous": (N_FLIGHT, N_FLIGHT, None),
 }
-"""Name -> batch_size and max_in_flight."""
+"""Name -> batch_size, max_in_flight, and the selection if it is not the default."""
 LABELING = Labeling(median_s=3600.0, spread=1.0, decision_s=60.0)
 FRACTIONS = (0.25, 0.5, 0.75)
 
@@ -49,13 +51,14 @@ def _orders(table: Table, n_seeds: int, n_labels: int, surrogate: Mapping[str, A
     orders = []
     for seed in range(1, n_seeds + 1):
         told = rng_for(seed, 0, "asynchrony").choice(len(table.y), INITIAL, replace=False)
-        for name, (batch_size, max_in_flight) in SETTINGS.items():
-            tables = {
+        for name, (batch_size, max_in_flight, selection) in SETTINGS.items():
+            tables: dict[str, Any] = {
                 "target": target,
                 "rounds": {"initial": INITIAL, "batch_size": batch_size, "max_in_flight": max_in_flight},
                 "stopping": {"any": [{"kind": "labels", "max": n_labels}]},
             }
             tables |= {"surrogate": dict(surrogate)} if surrogate else {}
+            tables |= {"selection": {"kind": selection}} if selection else {}
             base = Path(__file__)
             orders.append(Order(name, seed, tables, base, table.unit, LABELING, tuple(told.tolist())))
     return orders
@@ -105,7 +108,7 @@ def _say(name: str, summary: Mapping[str, Any]) -> None:
         said = "" if more is None else f", {more['value']:+.0%} labels"
         said += "" if more is None or more["low"] is None else f" ({more['low']:+.0%} to {more['high']:+.0%})"
         busy, share = found["utilization"]["value"], found["found"]["value"]
-        print(f"  {setting:<14} busy {busy:.1%}, {found['days']['value']:5.1f} days, found {share:.0%}{said}")
+        print(f"  {setting:<24} busy {busy:.1%}, {found['days']['value']:5.1f} days, found {share:.0%}{said}")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from active_learning.errors import UserError
 from flows.cli import doctor
 
 COMMANDS = (
-    *("init", "check", "run", "tick", "ui", "status", "report", "export", "tell", "retract"),
+    *("init", "check", "run", "tick", "ui", "status", "report", "export", "replay", "tell", "retract"),
     *("pause", "resume", "cancel", "approve", "deploy", "undeploy", "backtest", "plugins", "doctor"),
 )
 

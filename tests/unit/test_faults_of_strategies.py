@@ -126,7 +126,9 @@ def test_what_is_left_out_fits_the_surrogate(surrogate: Any, acquisition: str, j
     rule = default_acquisition(Goal.LEARN, surrogate)
     assert rule == {"kind": acquisition}
     assert default_selection(Goal.LEARN, surrogate, rule) == {"kind": "diverse"}
-    assert default_selection(Goal.MAXIMIZE, surrogate, {"kind": "upper_confidence_bound"}) == {"kind": "diverse"}
+    bound = {"kind": "upper_confidence_bound"}
+    assert default_selection(Goal.MAXIMIZE, surrogate, bound) == {"kind": "diverse"}
+    assert default_selection(Goal.MAXIMIZE, surrogate, bound, overlaps=True) == {"kind": joint}
     assert default_selection(Goal.MAXIMIZE, surrogate, {"kind": "expected_improvement"}) == {"kind": joint}
 
 

@@ -189,7 +189,9 @@ def test_a_campaign_that_knows_none_of_this_shows_none_of_it(full):
     page = render_html(bare)
     for heading in HEADINGS:
         assert heading not in page
-    for word in ("<th>arm</th>", "<th>rule</th>", "novelty", "outside</small>", "Forecast", "test set", "control"):
+    # The log of all decisions says of each label whose it is.
+    assert "<th>arm</th>" not in page.partition('<section id="decisions">')[0]
+    for word in ("<th>rule</th>", "novelty", "outside</small>", "Forecast", "test set", "control"):
         assert word not in page
     assert learned.calibration_of(bare) is None
     assert learned.found_settings(bare) == learned.control_sentences(bare) == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,7 @@ class Page(HTMLParser):
         self.ids: set[str] = set()
         self.open: list[str] = []
         self.words: list[str] = []
+        self.scripts: list[str] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -48,7 +51,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.words.append(data)
 
     @property
@@ -96,11 +101,25 @@ def test_a_pool_without_any_candidate_has_a_report():
 def test_the_page_needs_nothing_from_outside(full):
     assert full.addresses
     assert all(address.startswith(("data:image/svg+xml;base64,", "#")) for address in full.addresses)
-    assert not {"script", "link", "iframe", "object", "embed", "form"} & set(full.tags)
+    assert not {"link", "iframe", "object", "embed", "form"} & set(full.tags)
     assert not [name for name in full.attributes if name.startswith("on")]
     style = re.search(r"<style>(.*?)</style>", render_html(example_record(n_rounds=0)), re.DOTALL)[1]
     assert "url(" not in style
     assert "@import" not in style
+
+
+def test_the_only_script_is_the_one_that_the_policy_of_the_page_knows():
+    record = example_record(n_rounds=2)
+    text = render_html(record)
+    page = Page(text)
+    assert page.tags.count("script") == len(page.scripts) == 1
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1]
+    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert [part for part in policy.split("; ") if part.startswith("script-src")] == [f"script-src 'sha256-{digest}'"]
+    assert "default-src 'none'" in policy
+    # Nothing of the record may come into it.
+    assert page.scripts[0] in render_html(replace(record, name="another"))
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|fetch|XMLHttp", page.scripts[0])
 
 
 def test_every_link_of_the_page_leads_somewhere(full):
@@ -108,7 +127,7 @@ def test_every_link_of_the_page_leads_somewhere(full):
 
 
 def test_every_figure_has_a_light_and_a_dark_picture(full):
-    assert full.tags.count("picture") == full.tags.count("source") == full.tags.count("img") == 8
+    assert full.tags.count("picture") == full.tags.count("source") == full.tags.count("img") == 11
 
 
 def test_the_page_says_what_matters():
@@ -159,7 +178,8 @@ def test_markup_in_the_record_shows_as_text():
         ),
     )
     page = Page(render_html(nasty))
-    assert "script" not in page.tags
+    assert page.scripts == calm.scripts
+    assert page.tags.count("script") == 1
     assert page.tags.count("b") <= calm.tags.count("b")
     assert not [name for name in page.attributes if name.startswith("on")]
     assert payload in page.text

@@ -12,7 +12,8 @@ from markdown_it.token import Token
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.domain.target import Goal
 from active_learning.errors import ContractError
-from active_learning.reporting.rounds import escape_markdown, round_markdown
+from active_learning.reporting.markdown import escape_markdown
+from active_learning.reporting.rounds import round_markdown
 from active_learning.testing.records import example_record
 
 
