@@ -8,8 +8,8 @@ in flight and a round for each that comes in, with the default selection, fantas
 with the one that is the default of rounds that do not overlap; synchronous, batches of eight, each waited for to its
 last. Times of labels are imagined: one hour in the median, log-normal with a spread of 1, so that the slowest of eight
 takes some five times the median; a decision takes a minute. First labels, and the time of each candidate's label, are
-the same in all settings of a seed. Asked is how busy the workers are, and how many more labels it takes than one at a time to find as
-many of the best. Writes benchmarks/results/asynchrony.json.
+the same in all settings of a seed. Asked is how busy the workers are, and how many more labels it takes than one at a
+time to find as many of the best. Writes benchmarks/results/asynchrony.json.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def test_every_fault_is_reported_at_once_with_its_key_and_line(tmp_path: Path) -
     message = {path: text for path, (_, text) in found.items()}
     assert message["features.setz"] == "unknown key. Did you mean 'sets'?"
     assert message["requests.retry"] == "unknown key. Did you mean 'retries'?"
-    assert message["colour"].startswith("unknown key. Known: acquisition, cache, control, execution, features,")
+    assert message["colour"].startswith("unknown key. Known: acquisition, approval, cache, control, execution, features,")
     assert message["pool.kind"].startswith("No pool named 'prototypse'. Did you mean 'prototypes'? Installed:")
     assert message["surrogate.kind"] == message["stopping.any.1.max"] == "missing."
     assert "no round could ever open" in message["rounds"]
@@ -341,6 +341,7 @@ FREE_CHANGES: dict[str, Any] = {
     "control": {"fraction": 0.1},
     "execution": {"workers": 3},
     "cache": {"mode": "read", "path": "labels"},
+    "approval": {"required": True},
 }
 
 
@@ -368,7 +369,7 @@ def test_all_else_is_taken_over_and_noted(tmp_path: Path) -> None:
         with campaign.work():
             assert campaign.store.read().spec["rounds"]["initial"] == 5
         (event,) = [event for event in campaign.store.events() if event.kind == "spec_changed"]
-        assert event.data == {"keys": sorted(FREE_CHANGES)}
+        assert event.data == {"keys": sorted(FREE_CHANGES), "spec": campaign.store.read().spec}
         version = campaign.store.read().version
         with campaign.work():
             assert campaign.store.read().version == version
