@@ -105,7 +105,9 @@ def test_every_fault_is_reported_at_once_with_its_key_and_line(tmp_path: Path) -
     message = {path: text for path, (_, text) in found.items()}
     assert message["features.setz"] == "unknown key. Did you mean 'sets'?"
     assert message["requests.retry"] == "unknown key. Did you mean 'retries'?"
-    assert message["colour"].startswith("unknown key. Known: acquisition, approval, cache, control, execution, features,")
+    assert message["colour"].startswith(
+        "unknown key. Known: acquisition, approval, cache, control, execution, features,"
+    )
     assert message["pool.kind"].startswith("No pool named 'prototypse'. Did you mean 'prototypes'? Installed:")
     assert message["surrogate.kind"] == message["stopping.any.1.max"] == "missing."
     assert "no round could ever open" in message["rounds"]
