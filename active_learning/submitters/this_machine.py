@@ -7,16 +7,14 @@ cannot look alive, and no process id that was used again can be mistaken for it.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
 from pathlib import Path
 
 from active_learning.domain.job import Job, JobPhase, JobReport
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.errors import BackendError
 from active_learning.jobs import JobDirectory
+from active_learning.submitters import file_locks
 
 __all__ = ["find", "hold", "note_failure", "report"]
 
@@ -32,32 +30,7 @@ def hold(directory: Path) -> int:
     BackendError
         If another process has this job, or the lock cannot be taken at all.
     """
-    try:
-        handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise BackendError(f"cannot make a lock in {directory}: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise BackendError(f"another process has the job in {directory}") from error
-        raise BackendError(f"cannot lock files in {directory}: {error.strerror}") from error
-    return handle
-
-
-def _is_held(directory: Path) -> bool:
-    try:
-        handle = os.open(directory / _LOCK, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return file_locks.hold(directory / _LOCK, BackendError(f"another process has the job in {directory}"))
 
 
 def note_failure(directory: Path, failure: Failure) -> None:
@@ -77,7 +50,7 @@ def find(job: Job) -> str | None:
     """The handle of a job that ever started or that a living process queues; None if it certainly never started."""
     directory = Path(job.directory)
     # The lock first: what is started between the two looks is then still found.
-    return str(directory) if _is_held(directory) or JobDirectory(directory).has_started else None
+    return str(directory) if file_locks.is_held(directory / _LOCK) or JobDirectory(directory).has_started else None
 
 
 def report(handle: str) -> JobReport:
@@ -87,7 +60,7 @@ def report(handle: str) -> JobReport:
     """
     directory = Path(handle)
     try:
-        if _is_held(directory):
+        if file_locks.is_held(directory / _LOCK):
             started = JobDirectory(directory).has_started
             return JobReport(JobPhase.RUNNING if started else JobPhase.QUEUED)
         return JobReport(JobPhase.ENDED, _noted_failure(directory))

@@ -9,8 +9,6 @@ directory does, and any copy in the queue counts as the job.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -21,6 +19,7 @@ from typing import ClassVar
 from active_learning.domain.job import Job, JobPhase, JobReport
 from active_learning.errors import BackendError, BackendSilent, TransientSubmitError
 from active_learning.jobs import JobDirectory
+from active_learning.submitters import file_locks
 from active_learning.submitters.batch.hosts import Answer, Host, ThisHost
 from active_learning.submitters.batch.names import UNKNOWN_ID, UNTOLD, Handle, batch_name
 from active_learning.submitters.batch.options import BatchOptions
@@ -227,17 +226,7 @@ class Batch(ABC):
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[int]:
     """The job's file `submitting`, locked; whoever inherits it keeps it locked."""
-    try:
-        lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    except OSError as error:
-        raise BackendError(f"cannot make a lock in {directory}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise BackendSilent(f"a submission of {directory} is still on its way") from error
-        raise BackendError(f"cannot lock files in {directory}: {error.strerror}") from error
+    lock = file_locks.hold(directory / _LOCK, BackendSilent(f"a submission of {directory} is still on its way"))
     try:
         yield lock
     finally:

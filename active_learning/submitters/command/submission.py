@@ -7,8 +7,6 @@ directory stand: `submitting`, a file that is locked as long as that process or 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import select
@@ -22,6 +20,7 @@ from pathlib import Path
 
 from active_learning.errors import BackendError, TransientSubmitError
 from active_learning.jobs import JobDirectory
+from active_learning.submitters import file_locks
 from active_learning.submitters.command import submission_process
 from active_learning.submitters.command.submission_process import ERRORS, OUTPUT, RECORD
 
@@ -62,7 +61,7 @@ def run(directory: Path, command: Sequence[str], within_s: float) -> Submission:
     BackendError
         If another command still submits this job, or files in the directory cannot be locked.
     """
-    lock = _hold(directory)
+    lock = file_locks.hold(directory / _LOCK, BackendError(f"a command that submits the job in {directory} still runs"))
     listen, tell = os.pipe()
     try:
         for name in (RECORD, OUTPUT, ERRORS):
@@ -106,7 +105,7 @@ def look(directory: Path) -> Submission:
     job = JobDirectory(directory)
     try:
         # What the command left running may hold the lock longer than the command, so the record comes first.
-        is_busy = not (directory / RECORD).exists() and _is_held(directory)
+        is_busy = not (directory / RECORD).exists() and file_locks.is_held(directory / _LOCK)
         status = _recorded_status(directory)
         if status == 0:
             return Submission(Fate.DONE, job.tail(OUTPUT))
@@ -125,32 +124,3 @@ def _recorded_status(directory: Path) -> int | None:
     with suppress(FileNotFoundError):
         return int(json.loads((directory / RECORD).read_text(encoding="utf-8"))["status"])
     return None
-
-
-def _hold(directory: Path) -> int:
-    try:
-        handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
-            raise
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise BackendError(f"a command that submits the job in {directory} still runs") from error
-        raise BackendError(f"cannot lock files in {directory}: {error.strerror}") from error
-    return handle
-
-
-def _is_held(directory: Path) -> bool:
-    try:
-        handle = os.open(directory / _LOCK, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
