@@ -9,17 +9,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import allow_failure, flow, get_client, get_run_logger, tags
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
@@ -31,7 +40,7 @@ from active_learning.errors import LeaseHeld, StaleVersion
 from tasks.bench import Attached, NotAttached, attach, attached
 from tasks.spread import PrefectSpread
 from tasks.steps import step_of
-from tasks.views import follow_request, open_budget, publish_round, update_budget
+from tasks.views import follow_request, open_budget, publish_round, tell, update_budget
 
 __all__ = ["CampaignFile", "campaign", "drain", "tick"]
 
@@ -100,15 +109,22 @@ class _Show:
             update_budget(self._budget, self._here.campaign.name, progress.n_labels, limit)
             self._bar = (progress.n_labels, limit)
 
-    def after(self, action: do.Action, n_rounds: int) -> None:
-        """Publish the round that opened, and once more the one that it follows, which has its outcomes now."""
+    def after(self, action: do.Action, snapshot: CampaignSnapshot, said: str) -> None:
+        """Publish the round that opened, and once more the one that it follows, which has its outcomes now; send the
+        events that automations may wait for."""
+        name = self._here.campaign.name
         match action:
             case do.OpenRound(number, _):
                 self._publish(number - 1, settled=True)
                 self._publish(number, settled=False)
+                if snapshot.settings.needs_approval:
+                    tell(name, "needs-attention", f"round {number} waits for approval")
             case do.Conclude():
-                for number in (n_rounds - 1, n_rounds):
+                for number in (snapshot.n_rounds - 1, snapshot.n_rounds):
                     self._publish(number, settled=True)
+                tell(name, "finished" if snapshot.ending is None else "stopped", said)
+            case do.Fail() | do.PauseOverdue():
+                tell(name, "needs-attention", said)
 
     def _publish(self, number: int, *, settled: bool) -> None:
         n_rounds = len(self._here.campaign.store.read().rounds)
@@ -148,7 +164,7 @@ def _act(here: Attached, path: str, goes_on: GoesOn, *, wait: bool) -> None:
                 logger.info(said)
                 here.say(said)
             last = said
-            show.after(action, snapshot.n_rounds)
+            show.after(action, snapshot, said)
     finally:
         show.end()
 
@@ -165,6 +181,23 @@ def _is_busy(held: LeaseHeld) -> State[Any]:
     return Completed(message="another process works on the campaign", name="Skipped")
 
 
+def _cancel_missed() -> None:
+    """Ticks that were due while no worker was there: this one does their work, and they need not run."""
+    if flow_run.deployment_id is None:
+        return
+    now = datetime.now(UTC)
+    with get_client(sync_client=True) as client:
+        missed = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[UUID(flow_run.deployment_id)])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+                expected_start_time=FlowRunFilterExpectedStartTime(before_=now),
+            ),
+        )
+        for run in missed:
+            client.set_flow_run_state(run.id, Cancelled(message="missed; a later tick does its work"))
+
+
 @flow(name="campaign", task_runner=_runner, persist_result=False, retries=0)
 def campaign(path: CampaignFile) -> dict[str, Any] | State[Any]:
     """Work on a campaign until it stops, or until only a person can go on. Returns its status."""
@@ -179,6 +212,7 @@ def campaign(path: CampaignFile) -> dict[str, Any] | State[Any]:
 @flow(name="tick", task_runner=_runner, persist_result=False, retries=0)
 def tick(path: CampaignFile) -> dict[str, Any] | State[Any]:
     """One pass: collect, decide, submit. Waits for its own batch only where jobs die with their process."""
+    _cancel_missed()
     try:
         with _attached(path) as here, tags(here.campaign.name):
             waits = here.campaign.waits

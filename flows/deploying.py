@@ -3,8 +3,8 @@
 A worker of the work pool runs them: ``prefect worker start --pool motherlode``. The flows are found by the names of
 their modules: the worker needs this package installed, and the campaign's folder at the same path.
 
-Two ticks of one campaign never work at once: the campaign's lease sees to that, whatever Prefect believes. The limit of
-one run at a time is for order only: what was scheduled while no worker was there is cancelled, not caught up on.
+Two ticks of one campaign never work at once: the campaign's lease sees to that, whatever Prefect believes. Prefect's
+own limit of one run at a time is not used: a run that is killed keeps its slot, and no tick would run any more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from uuid import UUID
 from prefect import Flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
@@ -73,12 +72,10 @@ def deploy(
 def _deploy_one(
     flow: Flow[..., Any], path: Path, name: str, schedule: CronSchedule | IntervalSchedule | None
 ) -> Deployed:
-    one_at_a_time = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
     deployment = RunnerDeployment.from_flow(
         flow,
         name=name,
         schedules=None if schedule is None else [schedule],
-        concurrency_limit=one_at_a_time if flow in (ring.tick, ring.campaign) else None,
         parameters={"path": str(path)},
         description=f"{flow.description}\n\nCampaign file: `{path}`",
         tags=[_TAG, name],

@@ -9,19 +9,27 @@ import re
 from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
 from prefect.states import Cancelled, Completed, Failed
 
 from active_learning.domain.label import Label
 from active_learning.domain.request import Request, RequestState
+from active_learning.reporting.best import best_table
 from active_learning.reporting.rounds import round_markdown
 from tasks.bench import attached
 
-__all__ = ["artifact_key", "follow_request", "open_budget", "publish_round", "update_budget"]
+__all__ = ["artifact_key", "follow_request", "open_budget", "publish_best", "publish_round", "tell", "update_budget"]
 
 _LOOK_S = 0.5
+_N_BEST = 10
 
 
 def artifact_key(*parts: object) -> str:
@@ -70,7 +78,23 @@ def publish_round(campaign: str, number: int) -> str:
     create_markdown_artifact(
         markdown=round_markdown(record, number), key=key, description=f"{record.name}: round {number}"
     )
+    publish_best(campaign)
     return key
+
+
+def publish_best(campaign: str) -> None:
+    """Put the best materials so far into a table; its key is the same for ever, so that its versions are a timeline."""
+    record = attached(campaign).campaign.record()
+    rows = best_table(record, _N_BEST)
+    if rows:
+        key = artifact_key(record.name, "best")
+        create_table_artifact(table=rows, key=key, description=f"{record.name}: the best so far")
+
+
+def tell(name: str, what: str, said: str) -> None:
+    """An event for automations: ``motherlode.campaign.finished``, ``.stopped`` or ``.needs-attention``."""
+    resource = {"prefect.resource.id": f"motherlode.campaign.{name}", "prefect.resource.name": name}
+    emit_event(event=f"motherlode.campaign.{what}", resource=resource, payload={"said": said})
 
 
 def open_budget(name: str) -> UUID:

@@ -312,6 +312,8 @@ class CampaignStore:
     def holder(self, now: datetime) -> Holder | None:
         """The living process that works on the campaign now, if any."""
         with reading(self._engine) as connection:
+            if not self._has(connection, t.leases):  # somebody is making the tables
+                return None
             row = connection.execute(sa.select(t.leases).where(t.leases.c.campaign == self.name)).one_or_none()
         if row is None or row.holder is None or row.expires_at <= now:
             return None

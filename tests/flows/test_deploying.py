@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from active_learning.api.status import read_status
+from active_learning.errors import StoreError, UserError
 from active_learning.testing.fakes import START
 from active_learning.testing.waiting import wait_for
 
@@ -58,14 +59,24 @@ class Team:
             found: list[dict[str, Any]] = json.load(response)
         return found
 
-    def post(self, path: str, **body: Any) -> dict[str, Any]:
+    def post(self, path: str, **body: Any) -> Any:
         """What the UI does when somebody presses a button."""
         request = urllib.request.Request(
             f"{self._noted['api']}/{path}", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=30) as response:
-            found: dict[str, Any] = json.load(response)
-        return found
+            return json.load(response)
+
+    def prefect(self, *argv: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Prefect's own command."""
+        return subprocess.run(
+            [sys.executable, "-m", "prefect", *map(str, argv)],
+            env=os.environ | self.environment | {"PREFECT_API_URL": self._noted["api"]} | environment,
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def start_worker(self) -> None:
         """As README says."""
@@ -108,10 +119,16 @@ def team(tmp_path: Path, motherlode: Any) -> Iterator[Team]:
     made.close()
 
 
+def seen(path: Path) -> dict[str, Any]:
+    """The status; nothing while the campaign is being made."""
+    try:
+        return read_status(path, START)
+    except (UserError, StoreError):
+        return {}
+
+
 def labels(path: Path) -> int:
-    if not (path.parent / "tiny.campaign" / "campaign.db").exists():
-        return 0
-    return int(read_status(path, START)["n_labels"])
+    return int(seen(path).get("n_labels", 0))
 
 
 @pytest.mark.slow
@@ -189,10 +206,52 @@ def test_ticks_that_nobody_ran_are_not_caught_up_on_and_the_forms_steer(
     assert read_status(path, START)["stop_reason"] == "enough"
 
 
+@pytest.mark.slow
+def test_what_is_declared_is_taken_by_prefect_as_it_stands(
+    tmp_path: Path, team: Team, write_campaign: Callable[..., Path]
+) -> None:
+    root, path = Path(__file__).parents[2], write_campaign(tmp_path)
+    assert team.command("deploy", path).status == 0
+    by_command = {d["entrypoint"]: d for d in team.ask("deployments")}
+    assert team.command("undeploy", path).status == 0
+
+    assert (
+        team.prefect(
+            "--no-prompt",
+            "deploy",
+            "--prefect-file",
+            root / "deployments" / "prefect.yaml",
+            "--all",
+            CAMPAIGN=str(path),
+        ).returncode
+        == 0
+    )
+    declared = {d["entrypoint"]: d for d in team.ask("deployments")}
+    assert declared.keys() == by_command.keys() - {"flows.campaign.campaign"}
+    for entrypoint, deployment in declared.items():
+        assert deployment["parameters"] == {"path": str(path)}
+        assert deployment["parameter_openapi_schema"] == by_command[entrypoint]["parameter_openapi_schema"]
+        assert deployment["work_pool_name"] == "motherlode"
+
+    block = team.post("block_types/filter") or []
+    (webhook,) = (one for one in block if one["slug"] == "webhook")
+    (schema,) = team.ask("block_schemas", block_schemas={"block_type_id": {"any_": [webhook["id"]]}})
+    made = team.post(
+        "block_documents/",
+        name="team",
+        data={"method": "POST", "url": "http://127.0.0.1:9/"},
+        block_type_id=webhook["id"],
+        block_schema_id=schema["id"],
+    )
+    text = (root / "deployments" / "automations.yaml").read_text()
+    (tmp_path / "automations.yaml").write_text(text.replace("00000000-0000-0000-0000-000000000000", made["id"]))
+    done = team.prefect("automation", "create", "--from-file", tmp_path / "automations.yaml")
+    assert done.returncode == 0, done.stdout
+    assert len(team.ask("automations")) == 3
+
+
 def _awaiting(path: Path) -> list[int]:
-    if not (path.parent / "tiny.campaign" / "campaign.db").exists():
-        return []
-    return [one["round"] for one in read_status(path, START)["awaiting_approval"]]
+    return [one["round"] for one in seen(path).get("awaiting_approval", [])]
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,30 @@ def test_the_budget_is_a_progress_bar_that_ends_full(ended: Run) -> None:
     assert bars[0]["description"] == "seen: 14 of at most 14 labels"
 
 
+def test_the_best_so_far_is_a_table_whose_versions_are_a_timeline(ended: Run, api: Api) -> None:
+    (newest,) = [table for table in ended.artifacts if table["type"] == "table"]
+    assert newest["key"] == "seen-best"
+    best = read_status(ended.path, datetime.now(UTC))["best"]
+    assert json.loads(newest["data"])[0]["candidate"] == best["candidate"]
+    versions = api.find("artifacts", artifacts={"key": {"any_": ["seen-best"]}})
+    values = [json.loads(one["data"])[0]["value"] for one in sorted(versions, key=lambda one: str(one["created"]))]
+    assert len(values) > 1
+    assert values == sorted(values, reverse=True), "the goal is to minimize"
+
+
+def test_an_event_says_that_the_campaign_has_its_answer(ended: Run, api: Api) -> None:
+    wanted = {"resource": {"id": ["motherlode.campaign.seen"]}}
+    request = urllib.request.Request(
+        f"{api.url}/events/filter",
+        data=json.dumps({"filter": wanted, "limit": 50}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        (event,) = json.load(response)["events"]
+    assert event["event"] == "motherlode.campaign.finished"
+    assert event["payload"]["said"] == f"stopped: {read_status(ended.path, datetime.now(UTC))['stop_reason']}"
+
+
 @pytest.mark.slow
 def test_ticks_come_to_the_same_end_as_a_run(
     ended: Run, tmp_path: Path, motherlode: Any, write_campaign: Any, prefect_home: Any, api: Api
@@ -214,7 +238,7 @@ def test_without_a_server_a_campaign_goes_on_and_says_so(tmp_path: Path, motherl
     ran = motherlode("run", path, cwd=tmp_path, env=away)
     assert ran.status == 0, ran.err
     assert "Prefect UI" not in ran.out
-    assert motherlode.json("status", path, "--json", cwd=tmp_path)["phase"] == "stopped"
+    assert read_status(path, datetime.now(UTC))["phase"] == "stopped"
 
 
 def test_a_campaign_waits_for_the_server_if_its_file_says_so(
@@ -253,6 +277,6 @@ def test_a_campaign_outlives_the_server_that_dies_under_it(
     assert "Traceback" not in end.err
     if policy == "stop":
         assert motherlode("run", path, "--no-prefect", cwd=tmp_path).status == 0
-    assert motherlode.json("status", path, "--json", cwd=tmp_path)["phase"] == "stopped"
+    assert read_status(path, datetime.now(UTC))["phase"] == "stopped"
     launches = Counter(log.read_text().splitlines())
     assert max(launches.values()) == 1

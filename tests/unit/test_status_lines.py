@@ -29,6 +29,8 @@ FOUND: dict[str, Any] = {
     "working": None,
     "in_flight": [],
     "n_retracted": 0,
+    "awaiting_approval": [],
+    "ending": None,
     "cost": {"asked_core_s": 0.0, "used_core_s": 0.0, "queued_s": 0.0},
     "outliers": [],
 }
