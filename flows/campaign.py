@@ -27,7 +27,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
@@ -183,12 +183,12 @@ def _is_busy(held: LeaseHeld) -> State[Any]:
 
 def _cancel_missed() -> None:
     """Ticks that were due while no worker was there: this one does their work, and they need not run."""
-    if flow_run.deployment_id is None:
+    if deployment.id is None:
         return
     now = datetime.now(UTC)
     with get_client(sync_client=True) as client:
         missed = client.read_flow_runs(
-            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[UUID(flow_run.deployment_id)])),
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[UUID(deployment.id)])),
             flow_run_filter=FlowRunFilter(
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
                 expected_start_time=FlowRunFilterExpectedStartTime(before_=now),
