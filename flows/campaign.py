@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from prefect import allow_failure, flow, get_client, get_run_logger, tags
@@ -30,7 +30,6 @@ from prefect.logging.handlers import APILogWorker
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field
 
 from active_learning.api.campaign import Campaign
 from active_learning.domain import actions as do
@@ -42,9 +41,7 @@ from tasks.spread import PrefectSpread
 from tasks.steps import step_of
 from tasks.views import follow_request, open_budget, publish_round, tell, update_budget
 
-__all__ = ["CampaignFile", "campaign", "drain", "tick"]
-
-CampaignFile = Annotated[str, Field(title="Campaign file", description="Absolute path, as the worker sees it.")]
+__all__ = ["campaign", "drain", "tick"]
 
 _DRAIN_S = 10.0
 _VIEWS = 64
@@ -199,8 +196,12 @@ def _cancel_missed() -> None:
 
 
 @flow(name="campaign", task_runner=_runner, persist_result=False, retries=0)
-def campaign(path: CampaignFile) -> dict[str, Any] | State[Any]:
-    """Work on a campaign until it stops, or until only a person can go on. Returns its status."""
+def campaign(path: str) -> dict[str, Any] | State[Any]:
+    """Work on a campaign until it stops, or until only a person can go on. Returns its status.
+
+    Args:
+        path: The campaign file: its absolute path, as the worker sees it.
+    """
     try:
         with _attached(path) as here, tags(here.campaign.name):
             _act(here, path, to_the_end, wait=True)
@@ -210,8 +211,12 @@ def campaign(path: CampaignFile) -> dict[str, Any] | State[Any]:
 
 
 @flow(name="tick", task_runner=_runner, persist_result=False, retries=0)
-def tick(path: CampaignFile) -> dict[str, Any] | State[Any]:
-    """One pass: collect, decide, submit. Waits for its own batch only where jobs die with their process."""
+def tick(path: str) -> dict[str, Any] | State[Any]:
+    """One pass: collect, decide, submit. Waits for its own batch only where jobs die with their process.
+
+    Args:
+        path: The campaign file: its absolute path, as the worker sees it.
+    """
     _cancel_missed()
     try:
         with _attached(path) as here, tags(here.campaign.name):

@@ -11,21 +11,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, get_run_logger
-from pydantic import Field
 
 from active_learning.api import approving, steering
 from active_learning.api.status import open_store
 from active_learning.store import CampaignStore
-from flows.campaign import CampaignFile
 
 __all__ = ["Answer", "approve", "cancel", "pause", "resume"]
 
 FROM_THE_UI = "Prefect UI"
-
-Who = Annotated[str, Field(title="Who you are", description="Kept with the answer.")]
 
 
 class Answer(StrEnum):
@@ -49,50 +44,64 @@ def _said(text: str) -> str:
     return text
 
 
+# Prefect makes its forms of the parameters, and takes what it says of each from a docstring in Google's manner.
+
+
 @flow(name="pause", persist_result=False, retries=0)
-def pause(path: CampaignFile) -> str:
-    """Open no new requests; calculations that run are still collected."""
+def pause(path: str) -> str:
+    """Open no new requests; calculations that run are still collected.
+
+    Args:
+        path: The campaign file: its absolute path, as the worker sees it.
+    """
     with _store(path) as store:
         return _said(steering.pause(store, datetime.now(UTC)))
 
 
 @flow(name="resume", persist_result=False, retries=0)
-def resume(path: CampaignFile) -> str:
-    """Go on after a pause, or after a cancel."""
+def resume(path: str) -> str:
+    """Go on after a pause, or after a cancel.
+
+    Args:
+        path: The campaign file: its absolute path, as the worker sees it.
+    """
     with _store(path) as store:
         return _said(steering.resume(store, datetime.now(UTC)))
 
 
 @flow(name="cancel", persist_result=False, retries=0)
-def cancel(
-    path: CampaignFile,
-    reason: Annotated[str, Field(title="Why", description="Kept with the campaign.")] = "",
-    jobs: Annotated[
-        bool, Field(title="End what runs", description="Otherwise calculations that run are waited for.")
-    ] = False,
-    by: Who = FROM_THE_UI,
-) -> str:
-    """End the campaign: nothing new is asked, planned requests are withdrawn."""
+def cancel(path: str, reason: str = "", jobs: bool = False, by: str = FROM_THE_UI) -> str:
+    """End the campaign: nothing new is asked, planned requests are withdrawn.
+
+    Args:
+        path: The campaign file: its absolute path, as the worker sees it.
+        reason: Why; kept with the campaign.
+        jobs: End the calculations that run, too; otherwise they are waited for.
+        by: Who you are; kept with the campaign.
+    """
     with _store(path) as store:
         return _said(steering.cancel(store, datetime.now(UTC), by=by, reason=reason, jobs=jobs))
 
 
 @flow(name="approve", persist_result=False, retries=0)
 def approve(
-    path: CampaignFile,
-    answer: Annotated[
-        Answer, Field(title="Answer", description="Reject: nothing of it, now or later.")
-    ] = Answer.APPROVE,
-    drop: Annotated[
-        list[str], Field(title="Drop", description="Candidates (ids) that shall not be calculated, now or later.")
-    ] = [],  # noqa: B006 - Prefect shows it in its form, and nothing changes it
-    round_number: Annotated[
-        int | None, Field(title="Round", description="The oldest that waits, if you name none.")
-    ] = None,
-    note: Annotated[str, Field(title="Note", description="Kept with the round.")] = "",
-    by: Who = FROM_THE_UI,
+    path: str,
+    answer: Answer = Answer.APPROVE,
+    drop: list[str] = [],  # noqa: B006 - Prefect shows it in its form, and nothing changes it
+    round_number: int | None = None,
+    note: str = "",
+    by: str = FROM_THE_UI,
 ) -> str:
-    """Answer for a round that waits: all of it, a part of it, or nothing."""
+    """Answer for a round that waits: all of it, a part of it, or nothing.
+
+    Args:
+        path: The campaign file: its absolute path, as the worker sees it.
+        answer: Approve it, or reject all of it, now and later.
+        drop: Candidates (ids) that shall not be calculated, now or later.
+        round_number: Which round; the oldest that waits, if you name none.
+        note: What you have to say; kept with the round.
+        by: Who you are; kept with the answer.
+    """
     with _store(path) as store:
         now = datetime.now(UTC)
         if answer is Answer.REJECT:
