@@ -77,7 +77,7 @@ def _deploy_one(
         name=name,
         schedules=None if schedule is None else [schedule],
         parameters={"path": str(path)},
-        description=f"{flow.description}\n\nCampaign file: `{path}`",
+        description=f"{_first_line(flow.description)}\n\nCampaign file: `{path}`",
         tags=[_TAG, name],
         work_pool_name=POOL,
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -86,6 +86,10 @@ def _deploy_one(
     made = deployment.apply(work_pool_name=POOL)
     assert isinstance(made, UUID)  # outside of an event loop Prefect's sync-compatible call returns the id itself
     return Deployed(f"{flow.name}/{name}", made)
+
+
+def _first_line(description: str | None) -> str:
+    return (description or "").partition("\n")[0]
 
 
 def _schedule(every: timedelta | None, cron: str | None) -> CronSchedule | IntervalSchedule | None:

@@ -135,6 +135,26 @@ class Request:
             return None
         return (self.settled_at - self.submitted_at).total_seconds()
 
+    def as_planned(self, at: datetime | None = None) -> Request:
+        """The same request before anything came of it, planned at that time."""
+        return replace(
+            self,
+            state=_S.PLANNED,
+            handle=None,
+            failure=None,
+            cores=1,
+            asked_s=None,
+            queued_s=None,
+            ran_s=None,
+            cancel_asked_at=None,
+            backend=None,
+            backend_since=None,
+            backend_detail="",
+            planned_at=at,
+            submitted_at=None,
+            settled_at=None,
+        )
+
     def to(
         self,
         state: RequestState,

@@ -245,25 +245,7 @@ def retry(bench: Workbench, request_ids: Sequence[str]) -> str:
 
 def _again(campaign: str, old: Request) -> Request:
     attempt = old.attempt + 1
-    return replace(
-        old,
-        attempt=attempt,
-        state=_S.PLANNED,
-        job_name=f"{campaign}-{old.candidate_id}-{attempt}",
-        handle=None,
-        failure=None,
-        cores=1,
-        asked_s=None,
-        queued_s=None,
-        ran_s=None,
-        cancel_asked_at=None,
-        backend=None,
-        backend_since=None,
-        backend_detail="",
-        planned_at=None,
-        submitted_at=None,
-        settled_at=None,
-    )
+    return replace(old.as_planned(), attempt=attempt, job_name=f"{campaign}-{old.candidate_id}-{attempt}")
 
 
 def cancel_jobs(bench: Workbench, request_ids: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ class Past:
                 self._phase, self._verdict = Phase(event.kind), Verdict(**data) if data else None
             case "planned":
                 for request_id in data["requests"]:
-                    self._requests[request_id] = _as_planned(self._asked[request_id], event.time)
+                    self._requests[request_id] = self._asked[request_id].as_planned(event.time)
             case "moved" | "resources" | "used" | "backend" | "cancel_asked":
                 self._apply_to_requests(event, data)
             case "labeled":
@@ -185,27 +185,6 @@ class Past:
 
 def _key(event: Event) -> Key:
     return event.data["candidate"], event.data["property"]
-
-
-def _as_planned(request: Request, at: datetime) -> Request:
-    """A request as it was when it was planned, of what it has become."""
-    return replace(
-        request,
-        state=RequestState.PLANNED,
-        handle=None,
-        failure=None,
-        cores=1,
-        asked_s=None,
-        queued_s=None,
-        ran_s=None,
-        cancel_asked_at=None,
-        backend=None,
-        backend_since=None,
-        backend_detail="",
-        planned_at=at,
-        submitted_at=None,
-        settled_at=None,
-    )
 
 
 def _settled(request: Request) -> Request:
