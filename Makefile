@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test hpc containers check format lock help
+.PHONY: demo test hpc browser containers docs check format lock help
 help:
 	@echo "make demo    install, then run examples/fcc_alloys.toml to convergence"
 	@echo "make test    install, then run the tests"
 	@echo "make hpc     the tests that need a real SLURM, sshd and Quantum ESPRESSO"
+	@echo "make browser the tests that open the Prefect UI and the report in Chromium"
 	@echo "make containers  the tests that build and run the image: they need buildah"
+	@echo "make docs    the documentation as a site, in build/site/"
 	@echo "make check   format, lint, types and import rules"
 	@echo "make format  put the code into the project's format"
 	@echo "make lock    renew requirements.lock from pyproject.toml"
@@ -24,9 +26,16 @@ test: $(STAMP)
 hpc: $(STAMP)
 	$(BIN)/python -m pytest tests/hpc
 
+# Debian: apt-get install chromium
+browser: $(STAMP)
+	$(BIN)/python -m pytest tests/browser
+
 # Debian, as root: apt-get install buildah mmdebstrap postgresql
 containers: $(STAMP)
 	$(BIN)/python -m pytest tests/containers
+
+docs: $(STAMP)
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
