@@ -9,33 +9,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from prefect import allow_failure, flow, get_client, get_run_logger, tags
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    FlowRunFilter,
-    FlowRunFilterExpectedStartTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
-from prefect.runtime import deployment, flow_run
-from prefect.states import Cancelled, Completed
+from prefect.runtime import flow_run
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from active_learning.api.campaign import Campaign
 from active_learning.domain import actions as do
 from active_learning.domain.campaign import CampaignSnapshot
+from active_learning.domain.secrets import without_secrets_in
 from active_learning.engine.performing import GoesOn, decide, one_pass, to_the_end
 from active_learning.errors import LeaseHeld, StaleVersion
+from flows.other_runs import cancel_missed, mark_killed
 from tasks.bench import Attached, NotAttached, attach, attached
 from tasks.spread import PrefectSpread
 from tasks.steps import step_of
@@ -154,7 +147,7 @@ def _act(here: Attached, path: str, goes_on: GoesOn, *, wait: bool) -> None:
                 return
             try:
                 with tags(f"round {max(0, snapshot.n_rounds - 1)}"):
-                    said = step_of(path, action, wait=wait)
+                    said = without_secrets_in(step_of(path, action, wait=wait))
             except StaleVersion:
                 continue
             if said != last or not isinstance(action, do.Wait):  # to wait is said once
@@ -178,23 +171,6 @@ def _is_busy(held: LeaseHeld) -> State[Any]:
     return Completed(message="another process works on the campaign", name="Skipped")
 
 
-def _cancel_missed() -> None:
-    """Ticks that were due while no worker was there: this one does their work, and they need not run."""
-    if deployment.id is None:
-        return
-    now = datetime.now(UTC)
-    with get_client(sync_client=True) as client:
-        missed = client.read_flow_runs(
-            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[UUID(deployment.id)])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-                expected_start_time=FlowRunFilterExpectedStartTime(before_=now),
-            ),
-        )
-        for run in missed:
-            client.set_flow_run_state(run.id, Cancelled(message="missed; a later tick does its work"))
-
-
 @flow(name="campaign", task_runner=_runner, persist_result=False, retries=0)
 def campaign(path: str) -> dict[str, Any] | State[Any]:
     """Work on a campaign until it stops, or until only a person can go on. Returns its status.
@@ -202,8 +178,10 @@ def campaign(path: str) -> dict[str, Any] | State[Any]:
     Args:
         path: The campaign file: its absolute path, as the worker sees it.
     """
+    cancel_missed()
     try:
         with _attached(path) as here, tags(here.campaign.name):
+            mark_killed()
             _act(here, path, to_the_end, wait=True)
             return here.campaign.outcome()
     except LeaseHeld as held:
@@ -217,9 +195,10 @@ def tick(path: str) -> dict[str, Any] | State[Any]:
     Args:
         path: The campaign file: its absolute path, as the worker sees it.
     """
-    _cancel_missed()
+    cancel_missed()
     try:
         with _attached(path) as here, tags(here.campaign.name):
+            mark_killed()
             waits = here.campaign.waits
             _act(here, path, one_pass(waits=waits), wait=waits)
             return here.campaign.outcome()

@@ -1,6 +1,6 @@
 """Prefect deployments of a campaign: a tick on a schedule, a run to the end, and a person's word as forms of the UI.
 
-A worker of the work pool runs them: ``prefect worker start --pool motherlode``. The flows are found by the names of
+A worker of the work pool runs them: `WORKER`. The flows are found by the names of
 their modules: the worker needs this package installed, and the campaign's folder at the same path.
 
 Two ticks of one campaign never work at once: the campaign's lease sees to that, whatever Prefect believes. Prefect's
@@ -28,9 +28,11 @@ from active_learning.errors import UserError
 from flows import campaign as ring
 from flows import steering
 
-__all__ = ["POOL", "Deployed", "deploy", "undeploy"]
+__all__ = ["POOL", "WORKER", "Deployed", "deploy", "undeploy"]
 
 POOL = "motherlode"
+WORKER = f"prefect worker start --pool {POOL} --limit 4"
+"""The command that starts a worker. Without a limit it starts all that is due at once, each a process of its own."""
 _TAG = "motherlode"
 
 

@@ -16,6 +16,7 @@ from prefect import flow, get_run_logger
 
 from active_learning.api import approving, steering
 from active_learning.api.status import open_store
+from active_learning.domain.secrets import without_secrets_in
 from active_learning.store import CampaignStore
 
 __all__ = ["Answer", "approve", "cancel", "pause", "resume"]
@@ -40,8 +41,9 @@ def _store(path: str) -> Iterator[CampaignStore]:
 
 
 def _said(text: str) -> str:
-    get_run_logger().info(text)
-    return text
+    shown = without_secrets_in(text)
+    get_run_logger().info(shown)
+    return shown
 
 
 # Prefect makes its forms of the parameters, and takes what it says of each from a docstring in Google's manner.

@@ -69,6 +69,22 @@ class MoodyEMT(LoggingEMT):
             self.results["energy"] = self.results["free_energy"] = float("nan")
 
 
+class TalkativeEMT(LoggingEMT):
+    """EMT of a service that wants a key, and says it aloud where it should not."""
+
+    def __init__(self, api_key: str) -> None:
+        super().__init__()
+        self._api_key = api_key
+
+    def calculate(self, atoms: Any, *arguments: Any, **named: Any) -> None:
+        """As EMT does; one formula is refused."""
+        address = f"https://me:{self._api_key}@potentials.example/v1?api_key={self._api_key}"
+        print(f"asking {address}")
+        if atoms.get_chemical_formula(mode="metal", empirical=True) == "AuCu3":
+            raise RuntimeError(f"refused by {address}")
+        super().calculate(atoms, *arguments, **named)
+
+
 class Fractions:
     """Features without matminer: fractions of a few elements and the volume of an atom; quick to load.
 

@@ -21,6 +21,7 @@ __all__ = ["best_elements_figure", "place_of", "tried_elements_figure"]
 
 _NOBLE = (0, 2, 10, 18, 36, 54, 86, 118)
 _LANTHANUM, _ACTINIUM = 57, 89
+_LONG = 7
 _GAP = 0.35
 """Between the table and the two rows below it, in cells."""
 
@@ -78,8 +79,9 @@ def best_elements_figure(found: Elements, target: Target) -> Figure | None:
 
 
 def _short(value: float) -> str:
-    """A number with room in a cell."""
-    return shortened(plain(value, 3).replace("-", "−"), 9)
+    """A number with room in a cell: of three digits, or of two where these would have to be tiny."""
+    texts = [plain(value, n_digits).replace("-", "−") for n_digits in (3, 2)]
+    return shortened(next((text for text in texts if len(text) < _LONG), texts[-1]), 9)
 
 
 def _table(found: Elements, title: str, texts: Mapping[str, str], strength: Mapping[str, float], color: str) -> Figure:
@@ -114,7 +116,7 @@ def _draw_cell(
     ax.add_patch(Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=face, edgecolor=edge, linewidth=width))
     options: dict[str, Any] = {"ha": "center", "va": "center", "color": style.INK if is_there else style.MUTED}
     if text is None:
-        ax.text(x + 0.5, y + 0.5, symbol, fontsize=8.5, alpha=1.0 if is_there else 0.55, **options)
+        ax.text(x + 0.5, y + 0.5, symbol, fontsize=8.5, alpha=1.0 if is_there else 0.85, **options)
         return
     ax.text(x + 0.5, y + 0.36, symbol, fontsize=9.5, fontweight="bold", **options)
-    ax.text(x + 0.5, y + 0.74, text, fontsize=6.4 if len(text) < 7 else 5.2, **options)
+    ax.text(x + 0.5, y + 0.74, text, fontsize=6.4 if len(text) < _LONG else 5.6, **options)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from active_learning.api.record import CampaignRecord
+from active_learning.domain.secrets import without_secrets_in
 from active_learning.reporting import style
 from active_learning.reporting.decisions import decisions_table
 from active_learning.reporting.drawings import Drawing
-from active_learning.reporting.private import without_secrets_in
 
 __all__ = ["encoded", "figure_files"]
 

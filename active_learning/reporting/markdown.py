@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from active_learning.reporting.private import without_secrets_in
+from active_learning.domain.secrets import without_secrets_in
 
 __all__ = ["code_block", "escape_markdown", "markdown_table"]
 

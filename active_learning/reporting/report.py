@@ -16,12 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from active_learning.api.record import CampaignRecord
+from active_learning.domain.secrets import without_secrets_in
 from active_learning.reporting import numbers, style
 from active_learning.reporting.classes import MOST_CLASSES
 from active_learning.reporting.contents import N_BEST, Contents, contents_of
 from active_learning.reporting.drawings import NAMES, Drawing
 from active_learning.reporting.maps import MapMethod
-from active_learning.reporting.private import without_secrets_in
 
 __all__ = ["N_BEST", "evidence_text", "moment_text", "page_of", "render_html"]
 

@@ -14,6 +14,7 @@ from active_learning.api.record import CampaignRecord
 from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Label
 from active_learning.domain.request import Request
+from active_learning.domain.secrets import without_secrets
 from active_learning.domain.target import Goal
 from active_learning.engine.answering import rounds_of
 from active_learning.engine.spending import surprises
@@ -21,7 +22,6 @@ from active_learning.reporting.best import running_best
 from active_learning.reporting.learned import forecast_text, round_metrics
 from active_learning.reporting.links import failed_attempts, given_up, label_of_request
 from active_learning.reporting.picks import Pick, picks_by_round
-from active_learning.reporting.private import without_secrets
 
 __all__ = [
     "MOST_LISTED",

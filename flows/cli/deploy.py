@@ -41,7 +41,7 @@ def deploy(file: Path, every: str | None, cron: str | None, whole: bool) -> None
         made = deploying.deploy(file.resolve(), kit.spec.name, every=interval, cron=cron, whole=whole)
     when = f"every {every}" if every else f"at '{cron}'" if cron else "when somebody asks for it"
     click.echo(f"{made[1 if whole else 0].name} runs {when}. A worker does the work; start one, and leave it running:")
-    click.echo(f"  PREFECT_API_URL={server.api} prefect worker start --pool {deploying.POOL}")
+    click.echo(f"  PREFECT_API_URL={server.api} {deploying.WORKER}")
     click.echo(f"In the UI, to steer it: {', '.join(one.name for one in made[2:])}")
     click.echo(f"Prefect UI: {server.ui}/deployments")
 

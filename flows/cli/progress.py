@@ -8,6 +8,7 @@ import time
 import click
 
 from active_learning.api.campaign import Campaign
+from active_learning.domain.secrets import without_secrets_in
 
 __all__ = ["Progress"]
 
@@ -26,6 +27,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One thing happened."""
+        line = without_secrets_in(line)
         if not line.startswith(_QUIET) and line != self._last:
             self._line(line)
             self._last = line

@@ -17,10 +17,10 @@ from markdown_it import MarkdownIt
 from active_learning.api.record import CampaignRecord
 from active_learning.domain.campaign import Verdict
 from active_learning.domain.label import Failure
+from active_learning.domain.secrets import without_secrets, without_secrets_in
 from active_learning.reporting.contents import contents_of
 from active_learning.reporting.markdown_report import markdown_of
 from active_learning.reporting.numbers import brief
-from active_learning.reporting.private import without_secrets, without_secrets_in
 from active_learning.reporting.report import page_of, render_html
 from active_learning.reporting.writing import write_report
 from active_learning.testing.records import example_record

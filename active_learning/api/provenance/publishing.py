@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from active_learning.config.reading import line_of
+from active_learning.domain.secrets import without_secrets
 from active_learning.errors import UserError
 
 __all__ = ["REMOVED", "public_row", "public_tables", "public_text", "secrets_of"]
@@ -22,16 +23,6 @@ REMOVED = "removed"
 """Stands where a secret stood."""
 _LONG_ENOUGH = 6
 """A shorter secret may stand anywhere by chance."""
-_SECRET_KEY = re.compile(
-    r"(?:password|passwd|passphrase|secret|token|api_?key$|private_?key|credential)(?!.*_env$)", re.IGNORECASE
-)
-"""The name of a variable of the environment (a key that ends in ``_env``) is no secret."""
-# All up to the last "@" of a word: a password may hold "@", "/" and ":", though it should not.
-_IN_AN_ADDRESS = re.compile(r"(://[^\s/@:]*:)([^\s\"'<>]+)(?=@)")
-_ASSIGNED = re.compile(
-    r"(\b\w*(?:password|passwd|passphrase|secret|token|api_?key)\w*\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s;&|]+)",
-    re.IGNORECASE,
-)
 _ELSEWHERE = re.compile(r"^(/|~|[A-Za-z]:|.*\\)")
 
 
@@ -42,7 +33,7 @@ def public_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
     beside it. What a key calls a secret, a password in an address, and a value that a line of shell gives to a name
     that says so are replaced by `REMOVED`.
     """
-    found: dict[str, Any] = _cleaned(dict(tables), "", [])
+    found: dict[str, Any] = without_secrets(tables, REMOVED)
     if "store" in found:
         found["store"] = "sqlite"
     if found.get("workdir") is not None and _is_elsewhere(str(found["workdir"])):
@@ -53,7 +44,7 @@ def public_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
 def secrets_of(tables: Mapping[str, Any]) -> tuple[str, ...]:
     """What is replaced in tables, as far as it is long enough to be looked for elsewhere."""
     taken: list[str] = []
-    _cleaned(dict(tables), "", taken)
+    without_secrets(tables, REMOVED, taken)
     return tuple(sorted({secret for secret in taken if len(secret) >= _LONG_ENOUGH}))
 
 
@@ -82,25 +73,6 @@ def _without(value: Any, secrets: tuple[str, ...]) -> Any:
 def _is_elsewhere(workdir: str) -> bool:
     parts = PurePosixPath(workdir).parts
     return bool(_ELSEWHERE.match(workdir)) or ".." in parts or not parts
-
-
-def _cleaned(value: Any, key: str, taken: list[str]) -> Any:
-    """A value without secrets; they are `taken`."""
-    if isinstance(value, Mapping):
-        return {name: _cleaned(inner, str(name), taken) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cleaned(inner, key, taken) for inner in value]
-    if not isinstance(value, str) or not value:
-        return value
-    if _SECRET_KEY.search(key):
-        taken.append(value)
-        return REMOVED
-
-    def removed(match: re.Match[str]) -> str:
-        taken.append(match[2].strip("\"'"))
-        return f"{match[1]}{REMOVED}"
-
-    return _ASSIGNED.sub(removed, _IN_AN_ADDRESS.sub(removed, value))
 
 
 def public_text(text: str) -> tuple[str, tuple[str, ...]]:
