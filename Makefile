@@ -20,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/motherlode run examples/fcc_alloys.toml
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Debian: apt-get install slurm-wlm munge openssh-server quantum-espresso quantum-espresso-data openmpi-bin postgresql
 hpc: $(STAMP)

@@ -6,9 +6,11 @@ These are views. Nothing reads them back, and a campaign loses nothing if they a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -22,6 +24,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from active_learning.domain.label import Label
 from active_learning.domain.request import Request, RequestState
+from active_learning.domain.secrets import without_secrets_in
 from active_learning.reporting.best import best_table
 from active_learning.reporting.rounds import round_markdown
 from tasks.bench import attached
@@ -30,6 +33,14 @@ __all__ = ["artifact_key", "follow_request", "open_budget", "publish_best", "pub
 
 _LOOK_S = 0.5
 _N_BEST = 10
+
+# Of `best_table`, in the order in which they are read: the UI's table is as wide as half a screen.
+_COLUMNS = (
+    *("rank", "formula", "value", "std", "unit", "predicted_mean", "predicted_std", "z", "chosen_by", "round"),
+    *("candidate", "origin", "fidelity", "n_candidates"),
+)
+# What Markdown or HTML would take for something else than itself.
+_MARKUP = re.compile(r"[<&*`~\[\\\n]|\b_|_\b|://|www\.|^(?:[\s>#+-]|\d+[.)]\s)")
 
 
 def artifact_key(*parts: object) -> str:
@@ -44,9 +55,14 @@ def artifact_key(*parts: object) -> str:
     persist_result=False,
     retries=0,
 )
-def follow_request(campaign: str, request_id: str, formula: str) -> State[str]:  # noqa: ARG001 - names the run
+def follow_request(campaign: str, request_id: str, formula: str) -> State[str]:
     """Show a request for as long as it is open; ends as its label ended."""
     here = attached(campaign)
+    asked = here.campaign.store.request(request_id)
+    folder = here.bench.jobs / request_id
+    get_run_logger().info(
+        f"request {request_id}: candidate {asked.candidate_id} ({formula}), round {asked.round}; files: {folder}"
+    )
     is_over = False
     while not is_over:
         is_over = here.over.wait(_LOOK_S)  # looks once more after the end, for labels that came since the last look
@@ -67,7 +83,7 @@ def _end(request: Request, labels: tuple[Label, ...]) -> State[str]:
             return Failed(message="lost: its job died with the process or machine it ran on; it is tried again")
         case _:
             assert request.failure is not None
-            return Failed(message=f"{request.failure.kind}: {request.failure.detail}")
+            return Failed(message=without_secrets_in(f"{request.failure.kind}: {request.failure.detail}"))
 
 
 @task(name="publish round", task_run_name="publish round {number}", cache_policy=NO_CACHE, persist_result=False)
@@ -88,7 +104,20 @@ def publish_best(campaign: str) -> None:
     rows = best_table(record, _N_BEST)
     if rows:
         key = artifact_key(record.name, "best")
-        create_table_artifact(table=rows, key=key, description=f"{record.name}: the best so far")
+        table = [_row(row) for row in rows]
+        create_table_artifact(table=table, key=key, description=f"{record.name}: the best so far")
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for the UI, which shows every digit of a number."""
+    return {name: _cell(row[name]) for name in _COLUMNS}
+
+
+def _cell(value: Any) -> Any:
+    """A cell that shows as itself: one of Prefect's two UIs takes a text for Markdown with HTML, and neither a list."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return [value] if isinstance(value, str) and _MARKUP.search(value) else value
 
 
 def tell(name: str, what: str, said: str) -> None:
@@ -107,5 +136,5 @@ def open_budget(name: str) -> UUID:
 
 def update_budget(artifact: UUID, name: str, n_labels: int, limit: int) -> None:
     """Move the bar."""
-    share = min(100.0, 100.0 * n_labels / max(1, limit))
+    share = round(min(100.0, 100.0 * n_labels / max(1, limit)), 1)
     update_progress_artifact(artifact, share, description=f"{name}: {n_labels} of at most {limit} labels")

@@ -219,6 +219,13 @@ def say(record_property: Callable[[str, object], None]) -> Callable[[str], None]
     return lambda text: record_property("said", text)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with slow tests come first when several processes share the files: none is waited for at the end."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what tests said."""
     said = [

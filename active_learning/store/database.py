@@ -16,6 +16,7 @@ from active_learning.store.schema import HEAD
 __all__ = ["connect", "reading", "upgrade", "writing"]
 
 _BUSY_MS = 30_000
+_ALONE = 0x6D6F7468  # "moth": the key of PostgreSQL's advisory lock, of which others of the same server keep clear
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -39,6 +40,8 @@ def _begin(connection: sa.Connection) -> None:
             # SQLite changes a table's law by writing the table anew, while others refer to it.
             connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+    elif connection.get_execution_options().get("alone", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE})")
 
 
 def connect(url: str) -> sa.Engine:
@@ -93,9 +96,13 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One transaction that holds the write lock from its start, so what it reads stays true until it commits."""
-    with _translated(engine), engine.connect() as connection, connection.execution_options(write=True).begin():
+def writing(engine: sa.Engine, *, alone: bool = False, migrates: bool = False) -> Iterator[sa.Connection]:
+    """One transaction that holds the write lock from its start, so what it reads stays true until it commits.
+
+    PostgreSQL has locks of rows only; one that makes tables or a campaign is `alone` there, too.
+    """
+    options = {"write": True, "alone": alone, "migrates": migrates}
+    with _translated(engine), engine.connect() as connection, connection.execution_options(**options).begin():
         yield connection
 
 
@@ -123,13 +130,9 @@ def upgrade(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
-    with (
-        _translated(engine),
-        engine.connect() as connection,
-        connection.execution_options(write=True, migrates=True).begin(),
-    ):
+    with writing(engine, alone=True, migrates=True) as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, "head")  # does nothing if another process has done it meanwhile
         if engine.dialect.name == "sqlite":
             _check_references(connection)
 

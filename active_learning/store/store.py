@@ -82,7 +82,7 @@ class CampaignStore:
         """Make the tables if they are missing, and the campaign if it is new. False if it was there."""
         upgrade(self._engine)
         self._there.clear()
-        with writing(self._engine) as connection:
+        with writing(self._engine, alone=True) as connection:
             mine = t.campaigns.c.name == self.name
             if connection.execute(sa.select(t.campaigns.c.name).where(mine)).one_or_none() is not None:
                 return False
@@ -169,14 +169,10 @@ class CampaignStore:
         return [c if c.name in there else _default(c).label(c.name) for c in table.c]
 
     def _campaign_row(self, connection: sa.Connection) -> Any:
-        try:
+        row = None
+        if self._has(connection, t.campaigns):
             columns = self._columns(connection, t.campaigns)
             row = connection.execute(sa.select(*columns).where(t.campaigns.c.name == self.name)).one_or_none()
-        except sa.exc.OperationalError as error:
-            if "no such table" in str(error):
-                row = None
-            else:
-                raise
         if row is None:
             place = self._engine.url.render_as_string(hide_password=True)
             raise StoreError(f"There is no campaign '{self.name}' in {place}; 'motherlode run FILE' starts it.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,24 @@ import pytest
 
 OF_THE_FILE = "correct-horse-battery-staple"
 OF_THE_ENVIRONMENT = "tr0ub4dor-and-3"
+
+
+KNOWN_TO_PREFECT = {
+    "task_run": "AuCu3",
+    "task_run_state": "refused by https://me:***@potentials.example/v1?api_key=***",
+    "artifact": "discreet",
+    "events": "motherlode.campaign.finished",
+}
+
+
+def _settled_memory(home: Path) -> dict[str, str]:
+    """What the server knows in the end: it writes down what happened after it has said that it will."""
+    deadline = time.monotonic() + 120
+    memory = _prefects_memory(home)
+    while not all(text in memory[table] for table, text in KNOWN_TO_PREFECT.items()) and time.monotonic() < deadline:
+        time.sleep(1)
+        memory = _prefects_memory(home)
+    return memory
 
 
 def _prefects_memory(home: Path) -> dict[str, str]:
@@ -38,11 +57,9 @@ def test_no_secret_leaves_the_campaign_file_and_the_environment(
     assert refused, "the calculator was used, and the key is there where the job needs it"
     assert all(job.stat().st_mode & 0o077 == 0 for job in refused)
 
-    memory = _prefects_memory(Path(prefect_home["MOTHERLODE_HOME"]))
-    assert "AuCu3" in memory["task_run"], "the failed calculation is shown"
-    assert "refused by https://me:***@potentials.example/v1?api_key=***" in memory["task_run_state"]
-    assert "discreet" in memory["artifact"]
-    assert "motherlode.campaign.finished" in memory["events"]
+    memory = _settled_memory(Path(prefect_home["MOTHERLODE_HOME"]))
+    for table, text in KNOWN_TO_PREFECT.items():
+        assert text in memory[table], "the campaign and its failed calculation are shown"
     assert len(memory["log"]) > 1000
     status = motherlode("status", path, "--json", cwd=tmp_path)
     assert json.loads(status.out)["n_failed"] >= 1

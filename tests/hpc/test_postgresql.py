@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any
 
 import postgresql_server
 import pytest
+import sqlalchemy as sa
 from hpc_need import need
 from postgresql_server import PostgresqlServer, running_postgresql
 
+from active_learning.errors import StoreError
 from active_learning.store import CampaignStore
 
 
@@ -94,3 +98,59 @@ def test_a_server_that_dies_ends_the_command_with_its_words_and_loses_nothing(
         postgresql.start()
     end = motherlode.start("run", campaign, "--no-prefect", cwd=tmp_path, env=postgresql.environment).wait()
     assert end.status == 0, end.err
+
+
+@pytest.fixture
+def unused(postgresql: PostgresqlServer, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a database in which nothing is."""
+    monkeypatch.setenv("PGPASSWORD", postgresql.password)
+    engine = sa.create_engine(postgresql.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    name = f"unused_{abs(hash(request.node.name))}"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    return sa.make_url(postgresql.url).set(database=name).render_as_string(hide_password=False)
+
+
+_BEGIN = """
+import sys
+from datetime import UTC, datetime
+from active_learning.store import CampaignStore
+import alembic.command, psycopg  # the race is about the database
+
+store = CampaignStore(*sys.argv[1:])
+print("ready", flush=True)
+sys.stdin.readline()
+print(store.create({"mine": sys.argv[2]}, datetime.now(UTC)))
+"""
+
+
+def test_campaigns_that_begin_at_once_in_a_new_database_all_begin(unused: str) -> None:
+    names = ["ours", "ours", "a", "b", "c", "d"]
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", _BEGIN, unused, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in names
+    ]
+    for one in begun:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in begun:
+        assert one.stdin is not None
+        one.stdin.write("\n")
+        one.stdin.flush()
+    said = [one.communicate(timeout=120)[0].strip() for one in begun]
+    assert [one.returncode for one in begun] == [0] * len(names)
+    assert sorted(said[:2]) == ["False", "True"], "a campaign begins once"
+    assert said[2:] == ["True"] * 4
+    for name in names:
+        store = CampaignStore(unused, name)
+        assert store.read().spec == {"mine": name}
+        store.close()
+
+
+def test_a_database_that_no_campaign_has_used_has_none(unused: str) -> None:
+    store = CampaignStore(unused, "nobody")
+    with pytest.raises(StoreError, match="There is no campaign 'nobody' in postgresql"):
+        store.read()
+    store.close()
