@@ -78,13 +78,15 @@ class _Show:
                 with tags(f"round {request.round}"):
                     self._followed[request.id] = follow_request.submit(self._path, request.id, request.formula)
         in_flight = sum(request.is_open for request in snapshot.requests)
-        self._rename(f"{self._here.campaign.name} · round {max(0, snapshot.n_rounds - 1)} · {in_flight} in flight")
+        self._rename(f"round {max(0, snapshot.n_rounds - 1)}", f"{in_flight} in flight")
         self._move_bar(snapshot)
 
-    def _rename(self, name: str) -> None:
+    def _rename(self, newest_round: str, in_flight: str) -> None:
+        campaign = self._here.campaign.name
+        name = f"{campaign} · {newest_round} · {in_flight}"
         if name != self._name and flow_run.id:
             with get_client(sync_client=True) as client:
-                client.update_flow_run(UUID(flow_run.id), name=name, tags=[self._here.campaign.name])
+                client.update_flow_run(UUID(flow_run.id), name=name, tags=[campaign, newest_round])
             self._name = name
 
     def _move_bar(self, snapshot: CampaignSnapshot) -> None:
@@ -122,7 +124,8 @@ class _Show:
             self._published.add((number, settled))
             # One after another: the newest version of a page is the one that was drawn last.
             before: list[Any] = [allow_failure(page) for page in self._pages[-1:]]
-            self._pages.append(publish_round.submit(self._path, number, wait_for=before, return_state=False))
+            with tags(f"round {number}"):
+                self._pages.append(publish_round.submit(self._path, number, wait_for=before, return_state=False))
 
     def end(self) -> None:
         """Let the followers end."""

@@ -159,12 +159,14 @@ def rounds(contents: Contents) -> list[str]:
     def row(table: RoundTable) -> list[str]:
         metrics = "; ".join(f"{name} {value}" for name, value in table.metrics[:4])
         counts = [str(table.round.n_labels), str(len(table.picks)), str(table.n_labels)]
-        return [str(table.round.number), *counts, str(table.n_failed), str(table.n_open), metrics, table.forecast]
+        counts += [str(table.n_failed), str(table.n_withdrawn), str(table.n_open)]
+        return [str(table.round.number), *counts, metrics, table.forecast]
 
-    head = ["round", "trained on", "asked for", "labeled", "failed", "open", "model", "forecast when it was chosen"]
+    outcomes = ["labeled", "failed", "withdrawn", "open"]
+    head = ["round", "trained on", "asked for", *outcomes, "model", "forecast when it was chosen"]
     if not contents.rounds:
         return []
-    return [markdown_table(head, [*[_RIGHT] * 6, _LEFT, _LEFT], [row(table) for table in contents.rounds])]
+    return [markdown_table(head, [*[_RIGHT] * 7, _LEFT, _LEFT], [row(table) for table in contents.rounds])]
 
 
 def decisions(contents: Contents) -> list[str]:

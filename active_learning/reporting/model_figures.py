@@ -98,24 +98,25 @@ def _draw_parity(ax: Axes, name: str, color: str, marker: str, data: Comparison,
     ax.plot([], [], marker, color=color, markersize=5, markeredgewidth=0, label=summary.replace("$", r"\$"))
 
 
-def enough_for_calibration(record: CampaignRecord) -> list[tuple[str, str, str, Comparison]]:
+def enough_for_calibration(record: CampaignRecord, number: int | None = None) -> list[tuple[str, str, str, Comparison]]:
     """Those of `comparisons` that the figure of the calibration shows."""
     return [
         kind
-        for kind in comparisons(record, None)
+        for kind in comparisons(record, number)
         if len(kind[3]) >= (_FEWEST_OF_CONTROL if kind[0] == _CONTROL else _FEWEST_FOR_CALIBRATION)
     ]
 
 
-def calibration_figure(record: CampaignRecord) -> Figure | None:
+def calibration_figure(record: CampaignRecord, *, number: int | None = None) -> Figure | None:
     """How honest the predicted stds are: coverage against confidence level, and the distribution of z.
 
     Left, the fraction of labels inside the central interval of each confidence level, with the miscalibration area;
     below the diagonal the model is too sure. The gray band holds 95 % of perfectly calibrated samples of that size
     at each level. Right, z = (label - mean) / std beside the standard normal; beyond +-4 in the last bins. None
-    with fewer than five predictions of any kind (of the control it takes twenty), and for classes.
+    with fewer than five predictions of any kind (of the control it takes twenty), and for classes. With `number`, only
+    what was known of rounds up to that one.
     """
-    kinds = enough_for_calibration(record)
+    kinds = enough_for_calibration(record, number)
     if not kinds:
         return None
     figure, (left, right) = style.new_figure(8.4, 4.3, n_columns=2)

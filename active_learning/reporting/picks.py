@@ -17,13 +17,18 @@ from active_learning.reporting.numbers import plain, with_error, z_text
 
 __all__ = ["Log", "LogColumns", "Pick", "log_columns", "picks_by_round", "picks_of_round"]
 
-_OPEN_WORDS = {
+_WORDS = {
     RequestState.PLANNED: "planned",
     RequestState.SUBMITTING: "being submitted",
     RequestState.RUNNING: "in flight",
     RequestState.CANCELLED: "cancelled",
     RequestState.LOST: "lost",
     RequestState.SUCCEEDED: "label retracted",
+}
+_STATES = {
+    RequestState.CANCELLED: "withdrawn",
+    RequestState.LOST: "failed",
+    RequestState.SUCCEEDED: "withdrawn",
 }
 _ARMS = {Arm.DESIGN: "design", Arm.CHOSEN: "chosen", Arm.CONTROL: "control", Arm.TEST: "test set"}
 _OUTSIDE = 1.0
@@ -33,8 +38,9 @@ _OUTSIDE = 1.0
 class Pick:
     """One request of a round, in words.
 
-    `state` is ok, failed or open; `error` and `z` compare label and prediction, of a classification `error` says right
-    or wrong. `is_outside` tells that the candidate lay outside of the model's domain of applicability.
+    `state` is ok, failed, withdrawn (cancelled, or its label was taken back) or open; `error` and `z` compare label and
+    prediction, of a classification `error` says right or wrong. `is_outside` tells that the candidate lay outside of
+    the model's domain of applicability.
     """
 
     candidate: str
@@ -106,7 +112,7 @@ def _outcome(request: Request, label: Label | None, own: Label | None, unit: str
         return f"{with_error(label.value, label.std)} {unit}".strip() + told, "ok", ""
     if request.failure is not None:
         return f"failed: {request.failure.kind}", "failed", request.failure.detail
-    return _OPEN_WORDS[request.state], "failed" if request.state is RequestState.LOST else "open", ""
+    return _WORDS[request.state], _STATES.get(request.state, "open"), ""
 
 
 class Log:

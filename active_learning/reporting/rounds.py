@@ -9,25 +9,28 @@ from active_learning.reporting import style
 from active_learning.reporting.best import distinct_best
 from active_learning.reporting.classes import Confusion, confusions
 from active_learning.reporting.learned import forecast_text, round_metrics
+from active_learning.reporting.maps import map_figure
 from active_learning.reporting.markdown import escape_markdown, markdown_table
-from active_learning.reporting.model_figures import parity_figure
-from active_learning.reporting.numbers import with_error
+from active_learning.reporting.model_figures import calibration_figure, parity_figure
+from active_learning.reporting.numbers import duration, with_error
 from active_learning.reporting.picks import LogColumns, Pick, log_columns, picks_of_round
 from active_learning.reporting.progress_figures import discovery_figure
+from active_learning.reporting.tables import CostRow, cost_rows
 
 __all__ = ["round_markdown"]
 
-# 64 colors are plenty for these drawings and a third of the size.
+# 128 colors are plenty for these drawings, and half of the size.
 _DPI = 120
-_N_COLORS = 64
+_N_COLORS = 128
 
 
 def round_markdown(record: CampaignRecord, number: int) -> str:
-    """Headline, forecast, discovery curve and parity as inline PNG, the picks with reasons and outcomes, the metrics.
+    """Headline, forecast, spending, figures, the picks with reasons and outcomes, and the metrics.
 
-    All text of the record is escaped. Each picture is a data URI of some 20,000 to 60,000 characters. The parity
-    plot knows rounds up to this one only; it is left out while there is no prediction to show. Of a classification it
-    is a table of true and predicted classes.
+    The figures are the discovery curve, parity, calibration, and the map of the pool by its principal components, as
+    inline PNG, each a data URI of some 20,000 to 60,000 characters. Parity and calibration know rounds up to this one
+    only; they are left out while there is no prediction to show. Of a classification there is a table of true and
+    predicted classes instead. All text of the record is escaped.
 
     Raises
     ------
@@ -53,11 +56,16 @@ def _headline(record: CampaignRecord, found: RoundRecord, picks: tuple[Pick, ...
     kind = "first design" if found.predictions is None else f"trained on {found.n_labels} labels"
     states = [pick.state for pick in picks]
     outcome = f"{states.count('ok')} labeled, {states.count('failed')} failed, {states.count('open')} open"
+    if "withdrawn" in states:
+        outcome += f", {states.count('withdrawn')} withdrawn"
     lines = [f"# {escape_markdown(record.name)}, round {found.number}", ""]
     lines.append(f"{kind}; {outcome}" if picks else f"{kind}; nothing was chosen")
     forecast = forecast_text(record, found)
     if forecast:
         lines += ["", f"Forecast when it was chosen: {escape_markdown(forecast)}."]
+    spent = _spent(record, found.number)
+    if spent:
+        lines += ["", spent]
     best = next(iter(distinct_best(record)), None)
     if best is not None:
         value = escape_markdown(f"{with_error(best.label.value, best.label.std)} {best.label.unit}".strip())
@@ -65,15 +73,31 @@ def _headline(record: CampaignRecord, found: RoundRecord, picks: tuple[Pick, ...
     return "\n".join(lines)
 
 
+def _spent(record: CampaignRecord, number: int) -> str:
+    """What this round's calculations took, and those of all; empty before the first."""
+    rounds, total = cost_rows(record)
+    mine = next((row for row in rounds if row.round == number), None)
+    if not total.n_jobs:
+        return ""
+    in_all = f"{total.n_jobs} in all, {_core_time(total)}"
+    return f"Spent: {mine.n_jobs} jobs, {_core_time(mine)}; {in_all}." if mine else f"Spent: {in_all}."
+
+
+def _core_time(row: CostRow) -> str:
+    return "core time not known yet" if row.core_s is None else f"{duration(row.core_s)} of core time"
+
+
 def _pictures(record: CampaignRecord, number: int) -> str:
-    discovery = discovery_figure(record, width=7.2, height=3.3)
-    images = [f"![values of the labels in order]({style.png_data_uri(discovery, dpi=_DPI, n_colors=_N_COLORS)})"]
-    parity = parity_figure(record, number=number, width=5.0)
-    if parity is not None:
-        images.append(
-            f"![predicted against labeled values]({style.png_data_uri(parity, dpi=_DPI, n_colors=_N_COLORS)})"
-        )
-    return "\n\n".join(images)
+    figures = {
+        "values of the labels in order": discovery_figure(record, width=7.2, height=3.3),
+        "predicted against labeled values": parity_figure(record, number=number, width=5.0),
+        "coverage of the predicted intervals, and z scores": calibration_figure(record, number=number),
+        "the pool in two dimensions, and what was chosen of it": map_figure(record),
+    }
+    images = {
+        alt: style.png_data_uri(figure, dpi=_DPI, n_colors=_N_COLORS) for alt, figure in figures.items() if figure
+    }
+    return "\n\n".join(f"![{alt}]({image})" for alt, image in images.items())
 
 
 def _confusion_table(table: Confusion) -> str:

@@ -54,6 +54,7 @@ class RoundTable:
     picks: tuple[Pick, ...]
     n_labels: int
     n_failed: int
+    n_withdrawn: int
     n_open: int
     is_listed: bool = True
 
@@ -99,7 +100,7 @@ def round_tables(record: CampaignRecord) -> tuple[RoundTable, ...]:
         picks = by_round.get(found.number, ())
         states = Counter(pick.state for pick in picks)
         metrics, forecast = round_metrics(found, record.target.unit), forecast_text(record, found)
-        counts = (states["ok"], states["failed"], states["open"])
+        counts = (states["ok"], states["failed"], states["withdrawn"], states["open"])
         tables.append(RoundTable(found, metrics, forecast, picks, *counts, is_listed=n_shown < MOST_LISTED))
         n_shown += len(picks)
     return tuple(tables)

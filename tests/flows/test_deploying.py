@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +102,6 @@ def test_ticks_that_nobody_ran_are_not_caught_up_on_and_the_forms_steer(
 
     (tick,) = (d["id"] for d in team.ask("deployments") if d["entrypoint"] == "flows.campaign.tick")
     wait_for("a second tick", lambda: len(_worked(team, tick)) >= 2, PATIENCE_S)
-    spans = sorted((run["start_time"], run["end_time"]) for run in _worked(team, tick))
-    for (_, before), (after, _) in pairwise(spans):
-        assert before <= after, "two ticks at once"
     runs = team.ask("flow_runs")
     states = Counter(r["state_name"] for r in runs if r["id"] in missed)
     assert states["Cancelled"] >= len(missed) - 4, "at most those that the worker had taken before the first began"

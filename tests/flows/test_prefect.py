@@ -77,8 +77,12 @@ def ended(
 
 def test_the_run_completes_and_its_name_and_tags_say_what_it_is(ended: Run) -> None:
     assert ended.flow_run["state_type"] == "COMPLETED"
-    assert ended.flow_run["name"] == f"seen · round {len(ended.store.read().rounds) - 1} · 0 in flight"
-    assert "seen" in ended.flow_run["tags"]
+    newest = f"round {len(ended.store.read().rounds) - 1}"
+    assert ended.flow_run["name"] == f"seen · {newest} · 0 in flight"
+    assert set(ended.flow_run["tags"]) == {"seen", newest}
+    published = [run for run in ended.task_runs if run["name"].startswith("publish round ")]
+    assert published
+    assert all({"seen", run["name"].removeprefix("publish ")} <= set(run["tags"]) for run in published)
     assert "Prefect UI: http://127.0.0.1:" in ended.out
 
 

@@ -13,6 +13,7 @@ from active_learning.domain.label import Failure, FailureKind
 from active_learning.domain.target import Goal
 from active_learning.errors import ContractError
 from active_learning.reporting.markdown import escape_markdown
+from active_learning.reporting.numbers import duration
 from active_learning.reporting.rounds import round_markdown
 from active_learning.testing.records import example_record
 
@@ -25,18 +26,34 @@ def test_a_round_has_headline_pictures_picks_with_reasons_and_metrics():
     record = example_record()
     text = round_markdown(record, 3)
     assert text.startswith("# fcc-alloys, round 3\n")
-    assert len(_pictures(text)) == 2
+    assert len(_pictures(text)) == 4
     for request in (r for r in record.requests if r.round == 3):
         assert any(request.candidate_id in line and request.reason in line for line in text.splitlines())
     assert "| out-of-fold MAE | " in text
     assert "Best so far: **" in text
 
 
-def test_the_first_design_has_no_parity_and_no_metrics():
+def test_the_first_design_has_a_map_but_no_parity_no_calibration_and_no_metrics():
     text = round_markdown(example_record(n_rounds=1, is_stopped=False), 0)
-    assert len(_pictures(text)) == 1
+    assert re.findall(r"!\[([^]]*)\]", text) == [
+        "values of the labels in order",
+        "the pool in two dimensions, and what was chosen of it",
+    ]
     assert "first design" in text
     assert "MAE" not in text
+
+
+def test_a_round_says_what_it_has_spent():
+    record = example_record()
+    timed = [replace(r, ran_s=90.0 / r.cores) for r in record.requests]
+    mine = sum(r.round == 2 for r in timed)
+    text = round_markdown(replace(record, requests=tuple(timed)), 2)
+    of_mine = f"Spent: {mine} jobs, {duration(90.0 * mine)} of core time; {len(timed)} in all, "
+    assert of_mine + f"{duration(90.0 * len(timed))} of core time." in text
+    untimed = tuple(replace(r, ran_s=None, settled_at=None) for r in record.requests)
+    assert "core time not known yet" in round_markdown(replace(record, requests=untimed), 2)
+    nothing = replace(record, requests=tuple(replace(r, submitted_at=None) for r in untimed))
+    assert "Spent" not in round_markdown(nothing, 2)
 
 
 def test_the_last_round_that_only_trained_says_so():

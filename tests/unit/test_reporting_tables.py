@@ -12,6 +12,7 @@ from active_learning.domain.campaign import RoundRecord
 from active_learning.domain.label import Failure, FailureKind
 from active_learning.domain.request import Purpose, Request, RequestState
 from active_learning.reporting import learned, links, picks, tables
+from active_learning.reporting.rounds import round_markdown
 from active_learning.testing.records import START, example_record
 
 
@@ -28,9 +29,21 @@ def test_every_request_of_a_round_has_a_row_with_its_outcome():
     for table in tables.round_tables(record):
         requests = [r for r in record.requests if r.round == table.round.number]
         assert [pick.candidate for pick in table.picks] == [r.candidate_id for r in requests]
-        assert table.n_labels + table.n_failed + table.n_open == len(requests)
+        assert table.n_labels + table.n_failed + table.n_withdrawn + table.n_open == len(requests)
     assert tables.round_tables(record)[0].n_open == 2
     assert [p.outcome for p in picks.picks_of_round(record, 3)][-2:] == ["in flight", "in flight"]
+
+
+def test_what_nobody_waits_for_is_withdrawn_and_not_open():
+    record = example_record(n_rounds=2, failure_rate=0.0)
+    first, second, *others = record.requests
+    cancelled = replace(first, state=RequestState.CANCELLED)
+    labels = tuple(label for label in record.labels if label.request_id not in (first.id, second.id))
+    record = replace(record, requests=(cancelled, second, *others), labels=labels)
+    table = tables.round_tables(record)[-1]
+    assert [pick.outcome for pick in table.picks[:2]] == ["cancelled", "label retracted"]
+    assert (table.n_withdrawn, table.n_open, table.n_labels) == (2, 0, len(table.picks) - 2)
+    assert "0 open, 2 withdrawn" in round_markdown(record, 0)
 
 
 def test_a_pick_says_what_was_predicted_and_how_wrong_it_was():
