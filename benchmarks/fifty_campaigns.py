@@ -1,6 +1,6 @@
 """Fifty campaigns on one machine, ticked at the same moments: what becomes of the ticks, the labels and the databases.
 
-    python benchmarks/fifty_campaigns.py                # SQLite, then PostgreSQL; about two hours on two cores
+    python benchmarks/fifty_campaigns.py                # SQLite, then PostgreSQL; about an hour on two cores
     python benchmarks/fifty_campaigns.py --store sqlite --campaigns 4 --ticks 6
 
 Two ways, each with new campaigns and an hour's worth of ticks, one a minute, with the minute made shorter:
@@ -335,7 +335,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=("ticked", "scheduled"), default=("ticked", "scheduled"))
     parser.add_argument("--campaigns", type=int, default=50)
     parser.add_argument("--ticks", type=int, default=60, help="of each campaign")
-    parser.add_argument("--every", type=int, default=20, help="seconds, a divisor of 60: the minute made shorter")
+    parser.add_argument("--every", type=int, default=10, help="seconds, a divisor of 60: the minute made shorter")
     parser.add_argument("--limit", type=int, default=4, help="of the worker's flow runs at once; 0: none")
     parser.add_argument("--processes", type=int, default=4, help="that tick without Prefect")
     parser.add_argument("--keep", type=Path, help="a folder to be made, with --store; without it, all is thrown away")

@@ -31,7 +31,6 @@ def watched(
     path = write_campaign(folder, **TABLES)
     write_folder(folder)
     team = Team(folder, motherlode)
-    team.environment["PREFECT_WORKER_QUERY_SECONDS"] = "2"  # a worker looks every ten seconds otherwise
     try:
         said = team.command("deploy", path, "--every", "1m")
         assert said.status == 0, said.err
